@@ -1,0 +1,1 @@
+"""The twistedp2p command: everything a person types and reads."""

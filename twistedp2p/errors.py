@@ -1,0 +1,162 @@
+"""One family of errors; each class is one thing that a caller does differently.
+
+Every class has a ``code``: the word by which it travels in a ``Refused`` message.
+The text of an instance is a whole sentence that a person can read, and that says
+what to do next where there is something to do.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "BadInvite",
+    "BadPath",
+    "BadProof",
+    "ConnectionFull",
+    "CorruptContent",
+    "DuplicateDevice",
+    "FolderBusy",
+    "FolderUnusable",
+    "IndexUnusable",
+    "NoCommonVersion",
+    "NotHeld",
+    "PeerTimeout",
+    "ProtocolViolation",
+    "Refusal",
+    "TwistedP2PError",
+    "UnknownRequest",
+    "WrongTracker",
+    "code_to_error",
+    "error_to_code",
+]
+
+
+class TwistedP2PError(Exception):
+    """Any error of this package that a caller may want to tell from a bug."""
+
+    code: ClassVar[str] = "error"
+
+
+class BadPath(TwistedP2PError):
+    """A name that can not be used inside a shared folder; it stays local, or is refused."""
+
+    code = "bad-path"
+
+
+class BadInvite(TwistedP2PError):
+    """An invite that is malformed, damaged or of another share; ask for it again."""
+
+    code = "bad-invite"
+
+
+class BadProof(TwistedP2PError):
+    """The other side did not prove that it is a member; the connection is aborted silently."""
+
+    code = "bad-proof"
+
+
+class WrongTracker(TwistedP2PError):
+    """The key of the tracker is not the one that the invite pins; nothing was sent to it."""
+
+    code = "wrong-tracker"
+
+
+class ProtocolViolation(TwistedP2PError):
+    """Malformed bytes, a message out of turn, or one over a limit; the connection is aborted."""
+
+    code = "protocol"
+
+
+class NoCommonVersion(TwistedP2PError):
+    """The other side speaks no version of the protocol that this one speaks; update one of them."""
+
+    code = "version"
+
+
+class Refusal(TwistedP2PError):
+    """The other side answered a request with a refusal that has no class of its own here."""
+
+    code = "refused"
+
+
+class UnknownRequest(Refusal):
+    """The other side does not know this kind of request."""
+
+    code = "unknown-request"
+
+
+class NotHeld(Refusal):
+    """The content asked for is not on the other side's disk (any more); ask another holder."""
+
+    code = "not-held"
+
+
+class ConnectionFull(Refusal):
+    """A limit on connections or sessions is reached; try again later."""
+
+    code = "full"
+
+
+class DuplicateDevice(Refusal):
+    """Another live session has the same device key: this folder is a copy of a member's."""
+
+    code = "duplicate-device"
+
+
+class PeerTimeout(TwistedP2PError):
+    """The other side did not answer within the deadline."""
+
+    code = "timeout"
+
+
+class CorruptContent(TwistedP2PError):
+    """Bytes that do not have the hash they were asked by; ask another holder."""
+
+    code = "corrupt"
+
+
+class FolderUnusable(TwistedP2PError):
+    """The shared folder is missing, not mounted, without its mark, or can not be read."""
+
+    code = "folder"
+
+
+class FolderBusy(TwistedP2PError):
+    """Another process serves this folder."""
+
+    code = "folder-busy"
+
+
+class IndexUnusable(TwistedP2PError):
+    """The index can not be opened or is damaged; it is set aside and made anew."""
+
+    code = "index"
+
+
+_BY_CODE: dict[str, type[TwistedP2PError]] = {
+    cls.code: cls
+    for cls in (
+        UnknownRequest,
+        NotHeld,
+        ConnectionFull,
+        DuplicateDevice,
+        PeerTimeout,
+        CorruptContent,
+        ProtocolViolation,
+        NoCommonVersion,
+    )
+}
+
+
+def error_to_code(error: BaseException) -> str:
+    """Return the wire code of `error`; "internal" for anything outside the family."""
+    return error.code if isinstance(error, TwistedP2PError) else "internal"
+
+
+def code_to_error(code: str, text: str) -> TwistedP2PError:
+    """Return the error that the other side's `code` stands for, carrying its `text`."""
+    cls = _BY_CODE.get(code)
+    if cls is None:
+        return Refusal(f"{text} ({code})" if text else code)
+    return cls(text)

@@ -1,0 +1,1 @@
+"""Frames, the member handshake, requests and replies."""

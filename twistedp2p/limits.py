@@ -1,0 +1,136 @@
+"""Every size, count and interval, with its unit and its reason."""
+
+from __future__ import annotations
+
+# -- frames (bytes) ---------------------------------------------------------
+DATA_BYTES = 64 * 1024
+"""Content in one Data frame: 64 KiB frames are the fastest through Twisted's receiver."""
+FRAME_BYTES = DATA_BYTES + 512
+"""Longest frame after the proof; the rest is the header of a Data frame."""
+PROOF_FRAME_BYTES = 1024
+"""Longest frame from somebody who has not proved anything yet."""
+BATCH_BYTES = 56 * 1024
+"""How much a list message is filled before the next one is begun; leaves room for headers."""
+LIST_ITEMS = 4096
+"""Longest list in one message: bounds what a decoder builds from one frame."""
+NAME_CHARS = 64
+"""Longest display name of a peer."""
+ADDRESSES = 4
+"""Addresses that a peer may advertise: a longer list would make it a reflector."""
+UNREAD_OUTPUT_BYTES = 1024 * 1024
+"""Output that may wait for a reader before its producers pause."""
+
+# -- names ------------------------------------------------------------------
+PATH_BYTES = 1024
+"""Longest path, UTF-8."""
+COMPONENT_BYTES = 255
+"""Longest component on the file systems that we run on."""
+PORTABLE_COMPONENT_UNITS = 240
+"""Longest component of a portable share, in bytes and in UTF-16 units."""
+CONFLICT_NAME_BYTES = 240
+"""A conflict copy's name is cut to this, so that it fits everywhere."""
+PATH_DEPTH = 64
+"""Deepest path, in components."""
+
+# -- records ----------------------------------------------------------------
+SIBLINGS = 32
+"""Concurrent versions of one path in a record; more is a bomb."""
+CONTEXT_ENTRIES = 256
+"""Replica ids in the context of one record."""
+LAMPORT_CAP = 2**53 - 1
+"""Lamport stamps saturate here, so that a forged one can not overflow."""
+COUNTER_CAP = 2**53 - 1
+"""Highest dot number accepted."""
+SIZE_CAP = 2**62
+"""Largest file size accepted, bytes."""
+RECORD_BYTES = 48 * 1024
+"""Longest sealed record: one must fit a frame with room for its neighbours."""
+SEAL_STEP_BYTES = 64
+"""Sealed records are padded to a multiple of this, so that sizes say little about names."""
+ITEMS_PER_PEER = 1_000_000
+"""Items that one peer may announce."""
+TRACKER_BYTES = 1024**3
+"""Sealed records that a tracker keeps in memory."""
+
+# -- connections (counts) ---------------------------------------------------
+STRANGERS_PER_ADDRESS = 8
+"""Connections from one address that have not proved membership."""
+STRANGERS = 256
+"""Connections in all that have not proved membership: 256 x 37 KiB is 9 MiB."""
+MEMBERS_PER_ADDRESS = 64
+"""Proved connections from one address: several peers behind one router."""
+CONNECTIONS = 4096
+"""Proved connections of one tracker."""
+PEERS_PER_SHARE = 1000
+"""Live members of one share."""
+REQUESTS_IN_FLIGHT = 64
+"""Requests that one side may have unanswered on one connection."""
+PEER_CONNECTIONS = 256
+"""Connections of one peer with other peers."""
+
+# -- intervals (seconds) ----------------------------------------------------
+KEEPALIVE = 30.0
+"""A peer says that it is alive this often."""
+EXPIRY = 100.0
+"""A peer that was silent this long is forgotten: three keep-alives missed."""
+HANDSHAKE = 10.0
+"""TLS and proof must be done in this time, absolutely, not idle."""
+REFUSAL_LINGER = 2.0
+"""How long a refusal that is meant to be read may take to leave."""
+REPLY = 30.0
+"""A request without any progress for this long has failed."""
+DUPLICATE_PING = 5.0
+"""How long the first session of a device key has to answer before it is replaced."""
+UPDATE_COALESCE = 0.05
+"""Holder news is gathered this long before it is sent."""
+BACKOFF_FIRST = 0.25
+"""First wait before dialling again."""
+BACKOFF_MOST = 10.0
+"""Longest wait before dialling again."""
+FULL_SCAN = 3600.0
+"""The folder is read in full this often; the watcher is only a hint."""
+QUIET_AFTER_CLOSE = 0.010
+"""Quiet after a close-after-write or rename event before a file is read."""
+QUIET_AFTER_WRITE = 1.0
+"""Quiet after any other change: a slow download is not announced by halves."""
+DELETE_SECOND_LOOK_LIVE = 0.2
+"""Second look at a name whose deletion a live watch reported."""
+DELETE_SECOND_LOOK_SCAN = 2.0
+"""Second look at a name that a scan alone found missing."""
+TRACKER_NOTICE = 30.0
+"""A peer without a tracker says so this often."""
+HOLDER_RETRY = 5.0
+"""A holder that said "not held", or failed, is asked for that content again after this."""
+BAD_HOLDER = 600.0
+"""A holder that served bad bytes is not asked again for this long."""
+TRASH_DAYS = 30
+"""How long displaced files are kept, days."""
+
+# -- content ----------------------------------------------------------------
+SMALL_BYTES = 64 * 1024
+"""A content up to this size is one chunk, has no manifest and fits one Data frame."""
+CHUNK_AVERAGE = 256 * 1024
+"""Average chunk, bytes."""
+MANIFEST_BYTES = 16 * 1024 * 1024
+"""Longest manifest accepted."""
+SMALL_CONTENTS_PER_REQUEST = 256
+"""Small contents asked for in one request."""
+RANGE_BYTES = 4 * 1024 * 1024
+"""Longest run of chunks asked for in one request."""
+PART_FLUSH_BYTES = 64 * 1024 * 1024
+"""Parts are flushed this often, so that a power cut costs no more."""
+PART_FLUSH_SECONDS = 5.0
+"""... or this often."""
+FREE_SPACE_BYTES = 1024**3
+"""Fetching stops when less than this, or 1 % of the disk if that is less, is free."""
+
+# -- safety -----------------------------------------------------------------
+BRAKE_FILES = 50
+"""A batch of deletes larger than this ..."""
+BRAKE_SHARE = 0.25
+"""... and larger than this part of the share waits for a person."""
+BRAKE_WINDOW = 600.0
+"""... counted over this many seconds."""
+
+TRACKER_PORT = 17411
+"""The tracker's default port."""

@@ -1,0 +1,1 @@
+"""One running member: a folder kept the same as the others."""

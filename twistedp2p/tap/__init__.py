@@ -1,0 +1,1 @@
+"""twistd options; the only package that imports the global reactor."""

@@ -1,0 +1,1 @@
+"""The directory of live peers and of what they hold."""

@@ -1,0 +1,1 @@
+"""Moving content by its hash; knows nothing of trackers, shares or sync."""
