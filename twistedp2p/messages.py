@@ -1,0 +1,410 @@
+"""The messages between nodes: one frozen class each; docs/protocol.md tells the two conversations.
+
+Lengths and ranges stand in the annotations, so that decoding (`wire`) refuses what is over a limit before
+anything else sees it. `TRACKER_TYPES` and `PEER_TYPES` give each class its type byte; a type byte is never reused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from attrs import frozen
+from msgspec import Meta
+
+from twistedp2p import limits
+
+__all__ = [
+    "PEER_TYPES",
+    "TRACKER_TYPES",
+    "Address",
+    "Alive",
+    "Announce",
+    "Announced",
+    "Blobs",
+    "Cancel",
+    "Data",
+    "Delta",
+    "Done",
+    "Entry",
+    "Failed",
+    "GetContents",
+    "GetManifest",
+    "GetRange",
+    "Goodbye",
+    "Hello",
+    "Holders",
+    "HoldersOf",
+    "KeepAlive",
+    "Missing",
+    "Need",
+    "PeerHello",
+    "PeerInfo",
+    "Peers",
+    "Ping",
+    "Pong",
+    "Proof",
+    "Refused",
+    "SetDigest",
+    "Welcome",
+    "WhoHolds",
+]
+
+Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A cursor, an item number, a batch number or a count."""
+Request = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+"""The number by which a request and its replies belong together, chosen by the side that asks."""
+Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Key = Annotated[bytes, Meta(min_length=16, max_length=16)]
+NodeId = Annotated[bytes, Meta(min_length=20, max_length=20)]
+Text = Annotated[str, Meta(max_length=limits.NAME_CHARS)]
+Sentence = Annotated[str, Meta(max_length=400)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Seconds = Annotated[float, Meta(ge=0.01, le=86400.0)]
+Ranges = Annotated[tuple[tuple[Number, Number], ...], Meta(max_length=limits.LIST_ITEMS)]
+"""Item numbers as (first, count) pairs."""
+Keys = Annotated[tuple[Key, ...], Meta(max_length=limits.LIST_ITEMS)]
+Versions = Annotated[tuple[Annotated[int, Meta(ge=0, le=65535)], ...], Meta(max_length=16)]
+
+
+@frozen
+class Proof:
+    """That the sender has the share's secret, bound to this very TLS connection (see `identity.proof`)."""
+
+    share_id: NodeId
+    member_public: Hash
+    nonce: Key
+    signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
+
+
+@frozen
+class Address:
+    """Where a node can be reached: a host name or IP address, and a TCP port."""
+
+    host: Annotated[str, Meta(min_length=1, max_length=255)]
+    port: Port
+
+
+@frozen
+class SetDigest:
+    """How many items a set has, and the sum of their keys modulo 2**128: equal sets give equal digests."""
+
+    count: Number = 0
+    sum: Key = bytes(16)
+
+
+# -- peer and tracker -------------------------------------------------------
+
+
+@frozen
+class Hello:
+    """Peer to tracker, first: who I am, where I listen, and how far I have read the share's log.
+
+    `nonce` is new at each start of the process. `epoch` is empty and `cursor` 0 if nothing was read yet.
+    `known` and `held` say what is in my index, before anything is announced.
+    """
+
+    proof: Proof
+    nonce: Key
+    name: Text
+    versions: Versions
+    addresses: Annotated[tuple[Address, ...], Meta(max_length=limits.ADDRESSES)]
+    epoch: Annotated[bytes, Meta(max_length=16)]
+    cursor: Number
+    known: SetDigest
+    held: SetDigest
+
+
+@frozen
+class Welcome:
+    """Tracker to peer: the answer to a valid `Hello`.
+
+    `member` is the number by which this session is named to others; `seen` the address it was seen at.
+    `target` is the cursor to reach before anything may be announced. `last_applied` counts only batches
+    of this start nonce. `same`: the set that you know is the whole log, so you are at `target` already.
+    """
+
+    member: Number
+    seen: Annotated[str, Meta(max_length=255)]
+    keepalive: Seconds
+    expiry: Seconds
+    epoch: Key
+    target: Number
+    last_applied: Number
+    same: bool
+
+
+@frozen
+class Announce:
+    """Peer to tracker: (a piece of) an atomic, numbered batch of what I now know and hold.
+
+    Items whose number I have travel as ranges, others by key; a full batch replaces all that was said before,
+    and may consist of `reference` alone: (known, held) digests of a set that the tracker has already.
+    `gone` items are known no more (another item took their place). The piece with `last` ends the batch.
+    """
+
+    batch: Number
+    full: bool
+    last: bool
+    known: Ranges = ()
+    held: Ranges = ()
+    gone: Ranges = ()
+    known_keys: Keys = ()
+    held_keys: Keys = ()
+    gone_keys: Keys = ()
+    reference: tuple[SetDigest, SetDigest] | None = None
+
+
+@frozen
+class Need:
+    """Tracker to peer: send me these sealed records of that batch; or, `everything`: I can not resolve your reference."""
+
+    batch: Number
+    last: bool
+    keys: Keys = ()
+    everything: bool = False
+
+
+@frozen
+class Blobs:
+    """Peer to tracker: the sealed records that were needed, in the order asked for."""
+
+    batch: Number
+    last: bool
+    blobs: Annotated[
+        tuple[Annotated[bytes, Meta(max_length=limits.RECORD_BYTES)], ...], Meta(max_length=limits.LIST_ITEMS)
+    ]
+
+
+@frozen
+class Announced:
+    """Tracker to peer: the batch is applied; `numbers` are those of its items by key, sorted by key.
+
+    Several pieces if they are many; the one with `last` acknowledges.
+    """
+
+    batch: Number
+    last: bool
+    numbers: Ranges = ()
+
+
+@frozen
+class PeerInfo:
+    """A live member, as the tracker lists it."""
+
+    member: Number
+    node: NodeId
+    name: Text
+    versions: Versions
+    addresses: Annotated[tuple[Address, ...], Meta(max_length=limits.ADDRESSES + 1)]
+
+
+@frozen
+class Peers:
+    """Tracker to peer: members that came up (or changed) and member numbers that are gone."""
+
+    up: Annotated[tuple[PeerInfo, ...], Meta(max_length=limits.PEERS_PER_SHARE)] = ()
+    down: Annotated[tuple[Number, ...], Meta(max_length=limits.PEERS_PER_SHARE)] = ()
+
+
+@frozen
+class Entry:
+    """One item of a delta: its number, the sealed record, and some members that hold it."""
+
+    number: Number
+    blob: Annotated[bytes, Meta(max_length=limits.RECORD_BYTES)]
+    holders: Annotated[tuple[Number, ...], Meta(max_length=16)] = ()
+
+
+@frozen
+class Delta:
+    """Tracker to peer: (a piece of) all items between my cursor and `end`, read at one instant."""
+
+    end: Number
+    last: bool
+    entries: Annotated[tuple[Entry, ...], Meta(max_length=limits.LIST_ITEMS)] = ()
+
+
+@frozen
+class Holders:
+    """Tracker to peer: this member now holds these items, and holds those no more."""
+
+    member: Number
+    held: Ranges = ()
+    lost: Ranges = ()
+
+
+@frozen
+class WhoHolds:
+    """Peer to tracker: name the members that hold these items."""
+
+    numbers: Ranges
+
+
+@frozen
+class HoldersOf:
+    """Tracker to peer: the answer to `WhoHolds`: (item number, members that hold it, members that know it)."""
+
+    entries: Annotated[
+        tuple[
+            tuple[
+                Number,
+                Annotated[tuple[Number, ...], Meta(max_length=64)],
+                Annotated[tuple[Number, ...], Meta(max_length=64)],
+            ],
+            ...,
+        ],
+        Meta(max_length=limits.LIST_ITEMS),
+    ]
+
+
+@frozen
+class KeepAlive:
+    """Peer to tracker, when nothing else was said: I live; this is what I have announced."""
+
+    known: SetDigest
+    held: SetDigest
+
+
+@frozen
+class Alive:
+    """Tracker to peer: you are listed; not `same`: what I have of you differs, announce in full."""
+
+    same: bool
+
+
+@frozen
+class Ping:
+    """Tracker to peer: are you still there? Another session has your device key."""
+
+
+@frozen
+class Pong:
+    """Peer to tracker: yes."""
+
+
+@frozen
+class Goodbye:
+    """Either side: I end this session on purpose; forget me now."""
+
+
+@frozen
+class Refused:
+    """Either side: I close this connection, because; `code` is that of an error class."""
+
+    code: Annotated[str, Meta(max_length=32)]
+    text: Sentence
+
+
+TRACKER_TYPES: dict[int, type] = {
+    1: Hello,
+    2: Welcome,
+    3: Announce,
+    4: Need,
+    5: Blobs,
+    6: Announced,
+    7: Peers,
+    8: Delta,
+    9: Holders,
+    10: WhoHolds,
+    11: HoldersOf,
+    12: KeepAlive,
+    13: Alive,
+    14: Ping,
+    15: Pong,
+    16: Goodbye,
+    17: Refused,
+}
+
+
+# -- peer and peer ----------------------------------------------------------
+
+
+@frozen
+class PeerHello:
+    """Both ways, first, the dialler first: the proof of membership, and who I am."""
+
+    proof: Proof
+    name: Text
+    versions: Versions
+
+
+@frozen
+class GetContents:
+    """Send me these small contents; each comes as one `Data`, or as `Missing`, in this order; then `Done`."""
+
+    request: Request
+    contents: Annotated[tuple[Hash, ...], Meta(min_length=1, max_length=limits.SMALL_CONTENTS_PER_REQUEST)]
+
+
+@frozen
+class GetManifest:
+    """Send me the manifest of this id, as `Data` frames, then `Done`."""
+
+    request: Request
+    manifest: Hash
+
+
+@frozen
+class GetRange:
+    """Send me these bytes of a content, as `Data` frames in order, then `Done`."""
+
+    request: Request
+    content: Hash
+    offset: Annotated[int, Meta(ge=0, le=limits.SIZE_CAP)]
+    length: Annotated[int, Meta(ge=1, le=limits.RANGE_BYTES)]
+
+
+@frozen
+class Missing:
+    """This one of the small contents asked for is not held here."""
+
+    request: Request
+    content: Hash
+
+
+@frozen
+class Done:
+    """The reply to that request is complete."""
+
+    request: Request
+
+
+@frozen
+class Failed:
+    """There is no (further) reply to that request, because."""
+
+    request: Request
+    code: Annotated[str, Meta(max_length=32)]
+    text: Sentence
+
+
+@frozen
+class Cancel:
+    """I do not want the (rest of the) reply to that request."""
+
+    request: Request
+
+
+@frozen
+class Data:
+    """Raw bytes of a reply; on the wire a request number of four bytes and the bytes themselves, not MessagePack."""
+
+    request: Request
+    payload: bytes
+
+
+PEER_TYPES: dict[int, type] = {
+    33: PeerHello,
+    34: GetContents,
+    35: GetManifest,
+    36: GetRange,
+    37: Missing,
+    38: Done,
+    39: Failed,
+    40: Cancel,
+    41: Data,
+    42: Ping,
+    43: Pong,
+    44: Goodbye,
+    45: Refused,
+}
