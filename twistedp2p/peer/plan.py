@@ -1,0 +1,183 @@
+"""What to do about one path, given what is known of it and what is on the disk: a pure function.
+
+It runs only when the replica may act and the path's disk state is in the index; what it returns is carried out
+by `sync`. Versions that need no copy are dropped from the view right here; everything that touches a disk is an
+action. Planning again after an action is always right, and doing nothing is always safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Union
+
+from attrs import evolve, frozen
+
+from twistedp2p.peer.store import View
+from twistedp2p.peer.values import Row, Want
+from twistedp2p.versions import Dead, Dot, Kind, Live, Register, Value, settle, winner
+
+__all__ = ["Action", "Fetch", "Keep", "MakeFolder", "Publish", "Remove", "SetExecutable", "plan"]
+
+
+@frozen
+class Keep:
+    """Make the losing version's bytes durable in the trash, then collapse it into a conflict copy."""
+
+    path: str
+    dot: Dot
+    value: Live
+
+
+@frozen
+class Fetch:
+    """Get this content from a member that has it."""
+
+    want: Want
+
+
+@frozen
+class Publish:
+    """Put this content, which is on this disk already, under its final name."""
+
+    path: str
+    dot: Dot
+    value: Live
+
+
+@frozen
+class MakeFolder:
+    """Make this folder."""
+
+    path: str
+    dot: Dot
+
+
+@frozen
+class Remove:
+    """Move the file that is there to the trash, or remove the folder if it is empty."""
+
+    path: str
+    dot: Dot
+    kind: Kind
+
+
+@frozen
+class SetExecutable:
+    """Give the file the winner's executable bit."""
+
+    path: str
+    executable: bool
+
+
+Action = Union[Keep, Fetch, Publish, MakeFolder, Remove, SetExecutable]
+
+
+def plan(view: View, path: str, has: Callable[[bytes], bool]) -> list[Action]:
+    """Return what to do about `path`, in order; `has` says whether a content is on this disk and intact."""
+    view.set_record(path, settle(view.record(path)))
+    register = view.record(path)
+    top, value = winner(register)
+    folder = (isinstance(value, Live) and value.is_folder) or view.has_live_below(path)
+    row = view.row(path)
+    actions = _losers(path, register, top, folder, row, has)
+    if folder:
+        live = top if isinstance(value, Live) and value.is_folder else None
+        return actions + _want_folder(view, path, top, live, row, has)
+    if isinstance(value, Live):
+        return actions + _want_file(view, path, top, value, row, has)
+    return actions + _want_nothing(view, path, top, row, has)
+
+
+def _losers(
+    path: str, register: Register, top: Dot, folder: bool, row: Row | None, has: Callable[[bytes], bool]
+) -> list[Action]:
+    """Return what must happen for each version that will not have the name: a copy, so its bytes first.
+
+    A folder wins over every file at its path, also one that exists only because something live is in it.
+    """
+    actions: list[Action] = []
+    value = register.get(top)
+    for dot, other in register.siblings:
+        if not isinstance(other, Live) or other.is_folder or (dot == top and not folder):
+            continue
+        on_disk = row is not None and row.kind == other.kind and row.content == other.content
+        if on_disk and isinstance(value, Live) and not value.is_folder and not folder and has(value.content):
+            continue  # publishing the winner displaces these bytes into the trash; the next plan makes the copy
+        if has(other.content):
+            actions.append(Keep(path, dot, other))
+        else:
+            actions.append(Fetch(_want(path, dot, other, losing=True)))
+    return actions
+
+
+def _want(path: str, dot: Dot, value: Live, losing: bool = False) -> Want:
+    return Want(path, dot, value.content, value.size, value.manifest, losing)
+
+
+def _rescue(view: View, path: str, row: Row, has: Callable[[bytes], bool]) -> list[Action]:
+    """Return the publishes of what is about to be displaced, at paths that still lack it.
+
+    Otherwise only the trash would have it if the index were lost in between.
+    """
+    if row.kind == Kind.FOLDER:
+        return []
+    actions: list[Action] = []
+    for other in view.absent_winners(row.content):
+        if other == path or view.has_live_below(other):
+            continue
+        dot, value = winner(view.record(other))
+        if isinstance(value, Live) and has(value.content):
+            actions.append(Publish(other, dot, value))
+    return actions
+
+
+def _want_folder(
+    view: View, path: str, top: Dot, live: Dot | None, row: Row | None, has: Callable[[bytes], bool]
+) -> list[Action]:
+    if row is not None and row.kind == Kind.FOLDER:
+        _rebase(view, path, row, live)
+        return []
+    actions: list[Action] = []
+    if row is not None:
+        actions += [*_rescue(view, path, row, has), Remove(path, top, row.kind)]
+    if live is not None:
+        actions.append(MakeFolder(path, live))
+    return actions
+
+
+def _want_file(
+    view: View, path: str, top: Dot, value: Live, row: Row | None, has: Callable[[bytes], bool]
+) -> list[Action]:
+    if row is not None and row.kind == value.kind and row.content == value.content:
+        _rebase(view, path, row, top)
+        return [] if row.executable == value.executable else [SetExecutable(path, value.executable)]
+    if not has(value.content):
+        return [Fetch(_want(path, top, value))]
+    actions: list[Action] = []
+    if row is not None:
+        actions += _rescue(view, path, row, has)
+        if row.kind == Kind.FOLDER:
+            actions.append(Remove(path, top, row.kind))
+    return [*actions, Publish(path, top, value)]
+
+
+def _want_nothing(view: View, path: str, top: Dot, row: Row | None, has: Callable[[bytes], bool]) -> list[Action]:
+    if row is None:
+        return []
+    return [*_rescue(view, path, row, has), Remove(path, top, row.kind)]
+
+
+def _rebase(view: View, path: str, row: Row, base: Dot | None) -> None:
+    """Note that what is on disk is that version now: no disk operation, no dot."""
+    if row.base != base:
+        view.set_row(path, evolve(row, base=base))
+
+
+def is_settled(register: Register, row: Row | None) -> bool:
+    """Whether nothing is left to do about a path, apart from what is below it."""
+    if len(register.siblings) > 1:
+        return False
+    value: Value = winner(register)[1]
+    if isinstance(value, Dead):
+        return row is None or (row.kind == Kind.FOLDER and row.base is None)
+    return row is not None and row.kind == value.kind and row.content == value.content
