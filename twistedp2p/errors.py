@@ -19,6 +19,7 @@ __all__ = [
     "FolderBusy",
     "FolderUnusable",
     "IndexUnusable",
+    "KeyUnusable",
     "NoCommonVersion",
     "NotHeld",
     "PeerTimeout",
@@ -132,6 +133,12 @@ class IndexUnusable(TwistedP2PError):
     """The index can not be opened or is damaged; it is set aside and made anew."""
 
     code = "index"
+
+
+class KeyUnusable(TwistedP2PError):
+    """The file of the device key is damaged; remove it, and a new key is made: a new device to the others."""
+
+    code = "key"
 
 
 _BY_CODE: dict[str, type[TwistedP2PError]] = {

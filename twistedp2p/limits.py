@@ -19,6 +19,10 @@ ADDRESSES = 4
 """Addresses that a peer may advertise: a longer list would make it a reflector."""
 UNREAD_OUTPUT_BYTES = 1024 * 1024
 """Output that may wait for a reader before its producers pause."""
+TRACKERS = 8
+"""Trackers that one invite may name."""
+INVITE_CHARS = 4096
+"""Longest text looked at as an invite: eight host names of 253 characters have room."""
 
 # -- names ------------------------------------------------------------------
 PATH_BYTES = 1024
