@@ -25,8 +25,11 @@ __all__ = [
     "PeerTimeout",
     "ProtocolViolation",
     "Refusal",
+    "SizeChanged",
+    "TooLarge",
     "TwistedP2PError",
     "UnknownRequest",
+    "UnknownType",
     "WrongTracker",
     "code_to_error",
     "error_to_code",
@@ -67,6 +70,15 @@ class ProtocolViolation(TwistedP2PError):
     """Malformed bytes, a message out of turn, or one over a limit; the connection is aborted."""
 
     code = "protocol"
+
+
+class UnknownType(ProtocolViolation):
+    """A message of a type that this version does not know; `skippable` if it is a mere notice."""
+
+    def __init__(self, number: int, *, skippable: bool) -> None:
+        super().__init__(f"a message has the unknown type {number}")
+        self.number = number
+        self.skippable = skippable
 
 
 class NoCommonVersion(TwistedP2PError):
@@ -115,6 +127,18 @@ class CorruptContent(TwistedP2PError):
     """Bytes that do not have the hash they were asked by; ask another holder."""
 
     code = "corrupt"
+
+
+class SizeChanged(TwistedP2PError):
+    """A file is not as long as it was when reading began; read it again when it is quiet."""
+
+    code = "size-changed"
+
+
+class TooLarge(TwistedP2PError):
+    """A file larger than any that can be shared; it stays local."""
+
+    code = "too-large"
 
 
 class FolderUnusable(TwistedP2PError):

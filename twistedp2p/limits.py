@@ -9,6 +9,8 @@ FRAME_BYTES = DATA_BYTES + 512
 """Longest frame after the proof; the rest is the header of a Data frame."""
 PROOF_FRAME_BYTES = 1024
 """Longest frame from somebody who has not proved anything yet."""
+HELLO_FRAME_BYTES = 2048
+"""Longest Hello: the proof, a name and as many addresses as it may have."""
 BATCH_BYTES = 56 * 1024
 """How much a list message is filled before the next one is begun; leaves room for headers."""
 LIST_ITEMS = 4096
@@ -19,6 +21,12 @@ ADDRESSES = 4
 """Addresses that a peer may advertise: a longer list would make it a reflector."""
 UNREAD_OUTPUT_BYTES = 1024 * 1024
 """Output that may wait for a reader before its producers pause."""
+LOWEST_RATE = 1024
+"""Bytes a second that a frame must arrive at, once it has begun ..."""
+LOWEST_RATE_WINDOW = 30.0
+"""... over this many seconds: slower is somebody who only holds the connection."""
+UNREAD_SECONDS = 60.0
+"""A reader that takes nothing for this long is gone."""
 TRACKERS = 8
 """Trackers that one invite may name."""
 INVITE_CHARS = 4096
@@ -115,12 +123,26 @@ SMALL_BYTES = 64 * 1024
 """A content up to this size is one chunk, has no manifest and fits one Data frame."""
 CHUNK_AVERAGE = 256 * 1024
 """Average chunk, bytes."""
-MANIFEST_BYTES = 16 * 1024 * 1024
-"""Longest manifest accepted."""
+CHUNK_AVERAGE_MOST = 4 * 1024 * 1024
+"""Average chunk of the largest files: as far as the chunker goes."""
+CHUNKS_AIM = 8192
+"""The average chunk is doubled until a file has about this many."""
+CONTENT_BYTES = 1024**4
+"""Largest content that can be shared: its manifest still fits MANIFEST_BYTES."""
+MANIFEST_BYTES = 40 * 1024 * 1024
+"""Longest manifest accepted: CONTENT_BYTES in the shortest chunks of 1 MiB, 36 bytes each."""
 SMALL_CONTENTS_PER_REQUEST = 256
 """Small contents asked for in one request."""
-RANGE_BYTES = 4 * 1024 * 1024
-"""Longest run of chunks asked for in one request."""
+RANGE_BYTES = 16 * 1024 * 1024
+"""Longest run of bytes asked for in one request: the longest chunk of the largest files."""
+RUN_BYTES = 4 * 1024 * 1024
+"""A run of chunks is asked for up to this length, or a single longer chunk."""
+CONNECTION_BYTES_IN_FLIGHT = 16 * 1024 * 1024
+"""Content asked for on one connection that is not stored yet: bounds memory."""
+BYTES_IN_FLIGHT = 64 * 1024 * 1024
+"""Content asked for in all that is not stored yet."""
+BAD_STRIKES = 3
+"""A holder that served bad bytes for this many contents is asked for none at all for BAD_HOLDER."""
 PART_FLUSH_BYTES = 64 * 1024 * 1024
 """Parts are flushed this often, so that a power cut costs no more."""
 PART_FLUSH_SECONDS = 5.0
