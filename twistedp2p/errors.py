@@ -21,6 +21,7 @@ __all__ = [
     "IndexUnusable",
     "KeyUnusable",
     "NoCommonVersion",
+    "NoSpace",
     "NotHeld",
     "PeerTimeout",
     "ProtocolViolation",
@@ -163,6 +164,12 @@ class KeyUnusable(TwistedP2PError):
     """The file of the device key is damaged; remove it, and a new key is made: a new device to the others."""
 
     code = "key"
+
+
+class NoSpace(TwistedP2PError):
+    """The disk is full, or as full as it may become; nothing more is fetched until there is room."""
+
+    code = "no-space"
 
 
 _BY_CODE: dict[str, type[TwistedP2PError]] = {

@@ -147,6 +147,20 @@ PART_FLUSH_BYTES = 64 * 1024 * 1024
 """Parts are flushed this often, so that a power cut costs no more."""
 PART_FLUSH_SECONDS = 5.0
 """... or this often."""
+READ_BYTES = 1024 * 1024
+"""A file is read this many bytes at a time."""
+PART_ORPHAN_SECONDS = 86_400.0
+"""A part that nobody wrote to for this long is removed at start."""
+TIMESTAMP_TICK_NS = 10_000_000
+"""Two writes within this time may leave a file with the same mtime: the coarsest kernel clock (100 Hz)."""
+SYNC_FOLDERS_ONE_BY_ONE = 8
+"""Up to this many folders or files are flushed one by one; for more, flushing the file system is quicker."""
+RENAME_PAIR = 0.005
+"""The second half of a rename follows the first within this; else the file has left the folder, seconds."""
+WATCH_SLICE = 200
+"""Folders that are given a watch in one turn of a worker thread."""
+EARLY_EVENTS = 10_000
+"""Events of folders whose watch is just being made; with more of them the folder is scanned anew."""
 FREE_SPACE_BYTES = 1024**3
 """Fetching stops when less than this, or 1 % of the disk if that is less, is free."""
 
