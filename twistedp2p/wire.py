@@ -1,0 +1,116 @@
+"""Messages to bytes and back; what is malformed or over a limit goes no further.
+
+The first byte of a frame is the type of the message, from the tables in `messages`; the rest is MessagePack, a
+map from field names to values, which msgspec validates into the frozen class of that type. Fields that this
+version does not know are skipped, so that a later version can add some. `Data` is the exception: four bytes of
+request number (big-endian), then the bytes themselves.
+
+A type byte of 128 or more announces a notice that may be skipped by who does not know it; one below can not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from twistedp2p import limits
+from twistedp2p.errors import ProtocolViolation, UnknownType
+from twistedp2p.messages import PEER_TYPES, TRACKER_TYPES, Data
+
+__all__ = ["PEER", "TRACKER", "Codec", "pack", "pieces"]
+
+T = TypeVar("T")
+
+_SKIPPABLE = 128
+_MESSAGE_HEADER = 1024
+"""Room in a frame for the fields beside its lists, bytes."""
+
+
+class Codec:
+    """The messages of one conversation, by their type bytes."""
+
+    def __init__(self, types: Mapping[int, type]) -> None:
+        self._numbers = {cls: bytes([number]) for number, cls in types.items()}
+        self._decoders: dict[int, msgspec.msgpack.Decoder[Any]] = {
+            number: msgspec.msgpack.Decoder(cls) for number, cls in types.items() if cls is not Data
+        }
+        self._data = next((number for number, cls in types.items() if cls is Data), None)
+        self._encode = msgspec.msgpack.Encoder().encode
+
+    def encode(self, message: object) -> bytes:
+        """Return the frame of `message`; KeyError if it is not of this conversation."""
+        head = self._numbers[type(message)]
+        if isinstance(message, Data):
+            return head + message.request.to_bytes(4, "big") + message.payload
+        return head + self._encode(message)
+
+    def decode(self, frame: bytes) -> object:
+        """Return the message of `frame`.
+
+        Raises `UnknownType` for a type byte that this version does not know, `ProtocolViolation` for anything
+        else that is not exactly one message within its limits.
+        """
+        if not frame:
+            raise ProtocolViolation("a frame is empty")
+        number = frame[0]
+        if number == self._data:
+            return _decode_data(frame)
+        decoder = self._decoders.get(number)
+        if decoder is None:
+            raise UnknownType(number, skippable=number >= _SKIPPABLE)
+        try:
+            return decoder.decode(memoryview(frame)[1:])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ProtocolViolation(f"a message of type {number} is malformed: {error}") from None
+
+
+def _decode_data(frame: bytes) -> Data:
+    if not 5 <= len(frame) <= 5 + limits.DATA_BYTES:
+        raise ProtocolViolation(f"a Data frame has {len(frame)} bytes")
+    return Data(int.from_bytes(frame[1:5], "big"), frame[5:])
+
+
+TRACKER = Codec(TRACKER_TYPES)
+"""The conversation between a peer and a tracker."""
+PEER = Codec(PEER_TYPES)
+"""The conversation between two peers."""
+
+
+def pieces(
+    items: Iterable[T],
+    size: Callable[[T], int],
+    most_bytes: int = limits.BATCH_BYTES,
+    most_items: int = limits.LIST_ITEMS,
+) -> Iterator[list[T]]:
+    """Split a long list into lists that each fit a message; yields nothing for an empty one.
+
+    `size` bounds from above how many bytes an item takes once encoded.
+    """
+    for piece in pack({"items": items}, {"items": size}, most_bytes, most_items):
+        yield list(piece["items"])
+
+
+def pack(
+    fields: Mapping[str, Iterable[Any]],
+    sizes: Mapping[str, Callable[[Any], int]],
+    most_bytes: int = limits.BATCH_BYTES,
+    most_items: int = limits.LIST_ITEMS,
+) -> Iterator[dict[str, tuple[Any, ...]]]:
+    """Split several long lists into pieces that each fit a message, given as field name -> items.
+
+    The lists are taken in order, and a piece may hold the end of one and the beginning of the next.
+    """
+    piece: dict[str, list[Any]] = {}
+    left = most_bytes - _MESSAGE_HEADER
+    for name, items in fields.items():
+        for item in items:
+            size = sizes[name](item)
+            if piece and (size > left or len(piece.get(name, ())) >= most_items):
+                yield {field: tuple(values) for field, values in piece.items()}
+                piece, left = {}, most_bytes - _MESSAGE_HEADER
+            piece.setdefault(name, []).append(item)
+            left -= size
+    if piece:
+        yield {field: tuple(values) for field, values in piece.items()}
