@@ -1,0 +1,59 @@
+"""What the options of all our services have in common."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any, ClassVar
+
+from twisted.internet.interfaces import IReactorCore
+from twisted.python.usage import Options
+
+from twistedp2p.tap.listening import check_endpoint
+
+__all__ = ["ServiceOptions", "global_reactor"]
+
+_DEFAULT_PIDFILE = "twistd.pid"
+
+
+class ServiceOptions(Options):
+    """Options of a service that listens; a subclass names its default endpoints.
+
+    After parsing, ``options["listen"]`` is the list of endpoint texts.
+    """
+
+    default_listen: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["listen"] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Where to listen, as a Twisted endpoint (tcp:8000, tcp6:8000, unix:/run/socket); may repeat."""
+        self["listen"].append(endpoint)
+
+    def postOptions(self) -> None:
+        """Fill in the default endpoints, check them all, and do without twistd's pidfile."""
+        self["listen"] = self["listen"] or list(self.default_listen)
+        for endpoint in self["listen"]:
+            check_endpoint(endpoint, global_reactor())
+        if self.parent is not None:
+            _drop_default_pidfile(self.parent)
+
+
+def global_reactor() -> IReactorCore:
+    """Return the reactor of the process, which `twistd --reactor` may have chosen by now."""
+    from twisted.internet import reactor
+
+    return reactor
+
+
+def _drop_default_pidfile(twistd: MutableMapping[str, Any]) -> None:
+    """Let several services run side by side in the foreground from one folder.
+
+    Twistd writes ``twistd.pid`` even with ``-n``, and refuses to start when it is there. The
+    options of a subcommand are done before those of twistd itself, so it is still time.
+    `twist` has no pidfile. A pidfile of another name was asked for, and stays.
+    """
+    in_foreground = twistd.get("nodaemon") or twistd.get("debug")
+    if in_foreground and twistd.get("pidfile") == _DEFAULT_PIDFILE:
+        twistd["pidfile"] = ""
