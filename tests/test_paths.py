@@ -8,7 +8,7 @@ import posixpath
 import unicodedata
 from pathlib import PureWindowsPath
 
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -34,6 +34,10 @@ USUAL = st.lists(
     min_size=1,
     max_size=8,
 ).map("/".join)
+# Harmless but for one piece: about half of these pass even as portable.
+NEARLY = st.tuples(
+    st.from_regex(r"[a-z]{1,9}(/[a-zA-Z0-9 \u00e9.]{1,9}){0,3}", fullmatch=True), NASTY, st.text(max_size=3)
+).map("".join)
 
 
 def allowed(text: str, rules: NameRules) -> bool:
@@ -55,19 +59,21 @@ def reserved_on_windows(name: str) -> bool:
 class ContainmentTests(SynchronousTestCase):
     """No name from the network resolves outside the folder."""
 
-    @given(st.one_of(HOSTILE, USUAL))
+    @given(st.one_of(HOSTILE, USUAL, NEARLY))
     def test_posix(self, text: str) -> None:
         """Whatever passes is, for posixpath, a plain path below the folder that it is joined to."""
-        assume(allowed(text, POSIX))
+        if not allowed(text, POSIX):
+            return
         joined = posixpath.normpath(posixpath.join("/srv/share", text))
         self.assertEqual(joined, "/srv/share/" + text)
         self.assertNotIn("\0", joined)
         self.assertEqual(os.fsencode(text), text.encode("utf-8"))
 
-    @given(st.one_of(HOSTILE, USUAL))
+    @given(st.one_of(HOSTILE, USUAL, NEARLY))
     def test_portable(self, text: str) -> None:
         """Whatever passes as portable is, for ntpath too, a plain path below the folder, and no device."""
-        assume(allowed(text, PORTABLE))
+        if not allowed(text, PORTABLE):
+            return
         self.assertTrue(allowed(text, POSIX))
         joined = ntpath.normpath(ntpath.join("D:\\share", text))
         self.assertEqual(joined, "D:\\share\\" + text.replace("/", "\\"))
@@ -212,7 +218,8 @@ class RelPathTests(SynchronousTestCase):
     @given(USUAL, USUAL)
     def test_order(self, one: str, two: str) -> None:
         """Paths are equal, hash and sort as the UTF-8 of their text does."""
-        assume(allowed(one, POSIX) and allowed(two, POSIX))
+        if not (allowed(one, POSIX) and allowed(two, POSIX)):
+            return
         first, second = RelPath(one), RelPath(two)
         self.assertEqual(first < second, one.encode() < two.encode())
         self.assertEqual(first == second, one == two)
@@ -248,7 +255,8 @@ class FromDiskTests(SynchronousTestCase):
     @given(USUAL)
     def test_round_trip(self, text: str) -> None:
         """A path that was written to disk under its own name is read back as the same path."""
-        assume(allowed(text, POSIX))
+        if not allowed(text, POSIX):
+            return
         self.assertEqual(from_disk([os.fsencode(name) for name in text.split("/")]), RelPath(text))
 
 
@@ -315,7 +323,7 @@ class ConflictNameTests(SynchronousTestCase):
             self.assertEqual(self.name(f"{folder}/abc"), f"{above}/abc{mark}")
 
     @given(
-        st.one_of(HOSTILE, USUAL, st.integers(1, 24).map(lambda n: ("d" * 99 + "/") * 10 + "x" * n)),
+        st.one_of(HOSTILE, USUAL, NEARLY, st.integers(1, 24).map(lambda n: ("d" * 99 + "/") * 10 + "x" * n)),
         st.integers(-(2**70), 2**70),
         st.binary(min_size=8, max_size=8),
         st.binary(min_size=32, max_size=32),
@@ -323,7 +331,8 @@ class ConflictNameTests(SynchronousTestCase):
     )
     def test_valid(self, text: str, mtime_ns: int, author: bytes, content: bytes, digest_chars: int) -> None:
         """The name is valid wherever the path was, short enough for every disk, and of another path."""
-        assume(allowed(text, POSIX))
+        if not allowed(text, POSIX):
+            return
         path = RelPath(text)
         copy = conflict_name(path, mtime_ns=mtime_ns, author=author, content_id=content, digest_chars=digest_chars)
         self.assertNotEqual(copy, path)

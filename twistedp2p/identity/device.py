@@ -63,8 +63,8 @@ class DeviceKey:
     deterministic and the dates fixed), so that only the key needs to be stored.
     """
 
-    def __init__(self, private: Ed25519PrivateKey) -> None:
-        self._private = private
+    def __init__(self, private_key: Ed25519PrivateKey) -> None:
+        self.private_key = private_key
 
     def __repr__(self) -> str:
         return f"<DeviceKey of {node_text(self.node_id)}>"
@@ -87,14 +87,14 @@ class DeviceKey:
 
     def private_pem(self) -> bytes:
         """Return the key for a file of mode 0600: PKCS #8, not encrypted."""
-        return self._private.private_bytes(
+        return self.private_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
 
     @cached_property
     def spki(self) -> bytes:
         """The public key, DER."""
-        return self._private.public_key().public_bytes(
+        return self.private_key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
 
@@ -116,11 +116,11 @@ class DeviceKey:
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(name)
-            .public_key(self._private.public_key())
+            .public_key(self.private_key.public_key())
             .serial_number(1)
             .not_valid_before(_NOT_BEFORE)
             .not_valid_after(_NOT_AFTER)
-            .sign(self._private, algorithm=None)
+            .sign(self.private_key, algorithm=None)
         )
 
     def certificate_pem(self) -> bytes:

@@ -1,0 +1,1 @@
+"""Keys, invites, proofs and seals."""
