@@ -43,7 +43,7 @@ def probe(disk: Disk, scratch: Name) -> Abilities:
 
 def _normalises(disk: Disk, scratch: Name) -> bool:
     disk.create((*scratch, _DECOMPOSED)).close()
-    return _DECOMPOSED not in (name for name, _ in disk.list(scratch))
+    return _DECOMPOSED not in (name for name, _ in disk.entries(scratch))
 
 
 def _clean(disk: Disk, scratch: Name) -> None:

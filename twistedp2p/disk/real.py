@@ -18,6 +18,7 @@ __all__ = ["RealDisk", "RealFile"]
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Non-blocking: a pipe that was swapped in for a file must not hang the thread that opens it.
 _FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_MTIME_MOST = 2**63 - 1  # ns: some 292 years from 1970; the disk cuts it further to what it can store
 _CAN_NOT = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _KINDS = {stat.S_IFREG: FileKind.FILE, stat.S_IFDIR: FileKind.FOLDER, stat.S_IFLNK: FileKind.SYMLINK}
 
@@ -67,9 +68,7 @@ class RealFile:
         if isinstance(source, RealFile) and hasattr(os, "copy_file_range"):
             try:
                 while done < size:
-                    copied = os.copy_file_range(
-                        source._fd, self._fd, size - done, source_offset + done, offset + done
-                    )
+                    copied = os.copy_file_range(source._fd, self._fd, size - done, source_offset + done, offset + done)
                     if not copied:
                         return done
                     done += copied
@@ -95,7 +94,8 @@ class RealFile:
 
     def set_mtime(self, mtime_ns: int) -> None:
         """See `OpenFile.set_mtime`."""
-        os.utime(self._fd, ns=(mtime_ns, mtime_ns))
+        kept = min(max(mtime_ns, -_MTIME_MOST), _MTIME_MOST)
+        os.utime(self._fd, ns=(kept, kept))
 
     def sync(self) -> None:
         """See `OpenFile.sync`."""
@@ -186,8 +186,8 @@ class RealDisk:
         finally:
             os.close(folder)
 
-    def list(self, folder: Name) -> list[tuple[bytes, Stat]]:
-        """See `Disk.list`."""
+    def entries(self, folder: Name) -> list[tuple[bytes, Stat]]:
+        """See `Disk.entries`."""
         found = []
         fd = self.open_folder(folder)
         try:

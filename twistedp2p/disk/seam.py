@@ -154,7 +154,7 @@ class Disk(Protocol):
     def stat(self, name: Name) -> Stat:
         """Return what lies at `name`."""
 
-    def list(self, folder: Name) -> list[tuple[bytes, Stat]]:
+    def entries(self, folder: Name) -> list[tuple[bytes, Stat]]:
         """Return all that is in `folder`, sorted by name: complete, or an error. Mount points are included."""
 
     def open(self, name: Name) -> OpenFile:

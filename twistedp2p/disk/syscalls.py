@@ -49,9 +49,7 @@ def _function(name: str, *argtypes: Any) -> Callable[..., int]:
     return call
 
 
-_renameat2 = _function(
-    "renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
-)
+_renameat2 = _function("renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _syncfs = _function("syncfs", ctypes.c_int)
 _inotify_init1 = _function("inotify_init1", ctypes.c_int)
 _inotify_add_watch = _function("inotify_add_watch", ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
