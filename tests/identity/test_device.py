@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from blake3 import blake3
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -64,7 +64,10 @@ class DeviceKeyTests(SynchronousTestCase):
         other = ec.generate_private_key(ec.SECP256R1()).private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
         )
-        for bad in (b"", b"x", pem[:60], pem.replace(b"MC4", b"MC5"), b"\xff" * 200, other):
+        locked = DeviceKey.generate(counting).private_key.private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password")
+        )
+        for bad in (b"", b"x", pem[:60], pem.replace(b"MC4", b"MC5"), b"\xff" * 200, other, locked):
             with self.assertRaises(KeyUnusable):
                 DeviceKey.load(bad)
 

@@ -117,7 +117,8 @@ class BadInviteTests(SynchronousTestCase):
 
     def test_cut_off(self) -> None:
         """An invite that ends too early, anywhere, is said to be cut off."""
-        for text in (ONE_TEXT, TWO_TEXT):
+        long_names = tuple(TrackerAddress(f"{at}.a-long-name-of-a-tracker.example.org", 1, PIN) for at in "abc")
+        for text in (ONE_TEXT, TWO_TEXT, Invite(SECRET, long_names).text()):
             for size in range(1, len(text)):
                 self.assertIn("cut off", self.refusal(text[:size]), text[:size])
 
@@ -169,7 +170,7 @@ class BadInviteTests(SynchronousTestCase):
 
     def test_bad_address_under_a_good_checksum(self) -> None:
         """A hostile invite, checksum and all, still names no impossible tracker."""
-        for address in ("-x:1", "a b:1", "x/y:1", "[fe80::1%eth0]:1", "[1.2.3.4]:1", "[::1]", ":1", "h:0", "h:99999"):
+        for address in ("-x:1", "x/y:1", "[fe80::1%eth0]:1", "[1.2.3.4]:1", "[::1]", ":1", "h:0", "h:01", "h:99999"):
             head = f"tp2p1:{address}:"
             self.refusal(code_for(head, b"\x01" + SECRET + PIN))
         self.refusal(code_for("tp2p1:b\u00fccher.example:1:", b"\x01" + SECRET + PIN))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.errors import BadProof
-from twistedp2p.identity.proof import Channel, Role, check_proof, make_proof
-from twistedp2p.identity.share import ShareKeys
+from twistedp2p.identity.proof import Channel, Role, _signed, check_proof, make_proof
+from twistedp2p.identity.share import ShareKeys, share_id_of
 from twistedp2p.messages import Proof
 
 KEYS = ShareKeys.derive(bytes(range(16)), False)
@@ -125,12 +125,20 @@ class ProofTests(SynchronousTestCase):
             check_proof(proof, Role.DIAL_TRACKER, CHANNEL, None)
 
     def test_lengths(self) -> None:
-        """A well signed proof whose nonce is of another length is refused; so is the making of one."""
+        """A well signed proof whose nonce has another length is refused, and so is a key of another length."""
         for size in (0, 15, 17):
             with self.assertRaises(ValueError):
                 make_proof(KEYS, Role.DIAL_PEER, CHANNEL, bytes(size))
+            signature = KEYS.member_key.sign(_signed(Role.DIAL_PEER, CHANNEL, KEYS.share_id, bytes(size)))
             with self.assertRaises(BadProof):
-                check_proof(evolve(proof_of(), nonce=bytes(size)), Role.DIAL_PEER, CHANNEL, None)
+                check_proof(
+                    evolve(proof_of(), nonce=bytes(size), signature=signature), Role.DIAL_PEER, CHANNEL, None
+                )
+        for key in (b"", bytes(31), bytes(33)):
+            with self.assertRaises(BadProof):
+                check_proof(
+                    evolve(proof_of(), share_id=share_id_of(key), member_public=key), Role.DIAL_PEER, CHANNEL, None
+                )
 
     def test_unfinished_channel(self) -> None:
         """Without exporter or keys there is no channel to prove anything on."""

@@ -125,12 +125,12 @@ class Invite:
         text = _NOISE.sub("", text).lower()
         _check_prefix(text)
         addresses, _, code = text[len(_PREFIX) :].rpartition(":")
-        *first, last = (_place(address) for address in addresses.split(","))
-        if None in first or last is None:
+        written = addresses.split(",")
+        places = [place for place in map(_place, written) if place]
+        if len(places) < len(written):
             # Cut within the addresses, it ends in a host or port where the code should be.
-            whole = None in first or (len(code) >= _chars(SECRET_BYTES) and _from_base32(code) is not None)
+            whole = len(code) >= _chars(SECRET_BYTES) and _from_base32(code) is not None
             raise _damaged() if whole else _cut_off()
-        places = [place for place in (*first, last) if place is not None]
         if len(places) > TRACKERS:
             raise BadInvite(f"This invite names more than {TRACKERS} trackers. Ask for a new one.")
         body = _checked_body(text, code, len(places))

@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from twistedp2p.errors import BadProof
-from twistedp2p.identity.share import SHARE_ID_BYTES, ShareKeys, share_id_of
+from twistedp2p.identity.share import ShareKeys, share_id_of
 from twistedp2p.messages import Proof
 
 __all__ = ["EXPORTER_BYTES", "EXPORTER_LABEL", "NONCE_BYTES", "Channel", "Proof", "Role", "check_proof", "make_proof"]
@@ -68,7 +68,7 @@ def check_proof(proof: Proof, role: Role, channel: Channel, share_id: bytes | No
 
     A tracker passes None as `share_id`: it serves any share, and takes the name from the proof.
     """
-    if len(proof.share_id) != SHARE_ID_BYTES or len(proof.nonce) != NONCE_BYTES:
+    if len(proof.nonce) != NONCE_BYTES:
         raise BadProof("The proof of membership is malformed.")
     if share_id is not None and proof.share_id != share_id:
         raise BadProof("The other side is a member of another share.")

@@ -46,7 +46,7 @@ def format_of(blob: bytes) -> int:
 
 def unseal(keys: ShareKeys, blob: bytes) -> bytes:
     """Return the record in `blob`; raises `ProtocolViolation` unless a member of this share sealed exactly it."""
-    if len(blob) > RECORD_BYTES or len(blob) % SEAL_STEP_BYTES != _OVERHEAD or len(blob) == _OVERHEAD:
+    if len(blob) > RECORD_BYTES or len(blob) % SEAL_STEP_BYTES != _OVERHEAD:
         raise ProtocolViolation(f"A sealed record of {len(blob)} bytes has no possible length.")
     try:
         padded = keys.sealing.decrypt(blob[1:], [blob[:1], keys.share_id])

@@ -34,7 +34,7 @@ class ShareKeys:
 
     share_id: bytes
     """20 bytes that name the share."""
-    member_public: bytes = field(eq=False)
+    member_public: bytes
     """The public half of `member_key`, 32 bytes: what the share's name is the hash of."""
     portable: bool
     """Whether names must be usable on Windows too."""
