@@ -18,6 +18,7 @@ __all__ = [
     "DuplicateDevice",
     "FolderBusy",
     "FolderUnusable",
+    "HomeUnusable",
     "IndexUnusable",
     "KeyUnusable",
     "NoCommonVersion",
@@ -152,6 +153,12 @@ class FolderBusy(TwistedP2PError):
     """Another process serves this folder."""
 
     code = "folder-busy"
+
+
+class HomeUnusable(TwistedP2PError):
+    """The person's state folder can not be read or written, or a file in it is damaged."""
+
+    code = "home"
 
 
 class IndexUnusable(TwistedP2PError):

@@ -174,3 +174,7 @@ BRAKE_WINDOW = 600.0
 
 TRACKER_PORT = 17411
 """The tracker's default port."""
+
+# -- this machine -------------------------------------------------------------
+SOCKET_PATH_BYTES = 103
+"""Longest path of a UNIX socket that every system takes: Linux takes 107 bytes, macOS 103."""
