@@ -1,0 +1,319 @@
+"""Frames: messages over one connection, within limits of size, time and memory.
+
+Every conversation between nodes runs on a `FrameProtocol`:
+
+1. connected: a deadline runs (`limits.HANDSHAKE`, absolute); nothing is sent, frames are short;
+2. the TLS handshake is complete: `secured` is called with the channel, to which a proof can be bound;
+3. `proven`: the other side has shown that it may talk; the deadline ends, frames may be long;
+4. `abort`: at once and silently, for whoever misbehaves; or `close`: what was written leaves first.
+
+A frame is a length of four bytes (big-endian) and that many bytes (`Int32StringReceiver`), with one message each.
+This module knows no message but `Refused`, and checks no proof; the conversations do (`tracker`, `transfer`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from enum import Enum
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProducer, ITCPTransport
+from twisted.logger import Logger
+from twisted.protocols.basic import Int32StringReceiver
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twistedp2p import limits
+from twistedp2p.errors import BadProof, NoCommonVersion, ProtocolViolation, TwistedP2PError, UnknownType, error_to_code
+from twistedp2p.framing.alarm import Alarm
+from twistedp2p.framing.network import Network
+from twistedp2p.identity.proof import Channel
+from twistedp2p.messages import Refused
+from twistedp2p.wire import Codec
+
+__all__ = ["FrameProtocol", "LinkState"]
+
+_PREFIX = 4
+_SENTENCE = 400
+"""As much of a refusal's text as the message takes."""
+
+
+class LinkState(Enum):
+    """How far a connection has come."""
+
+    CONNECTED = "connected"  # nothing may arrive: the TLS handshake is not done
+    SECURED = "secured"  # the proof may arrive, in a short frame
+    PROVEN = "proven"  # the conversation
+    CLOSING = "closing"  # the last words are leaving; what arrives is dropped
+    CLOSED = "closed"  # nothing is sent or taken any more
+
+
+@implementer(IHandshakeListener)
+class FrameProtocol(Int32StringReceiver):
+    """One connection that carries messages; made by a factory, lives until the connection is lost.
+
+    Subclasses override `secured`, `message_received` and `link_lost`. A `ProtocolViolation` or `BadProof` that
+    `message_received` raises aborts the connection; any other exception is a bug, and Twisted drops the link.
+    """
+
+    MAX_LENGTH = limits.PROOF_FRAME_BYTES
+    _log = Logger()
+
+    def __init__(
+        self,
+        network: Network,
+        codec: Codec,
+        *,
+        alpn: str,
+        dialled: bool,
+        first_frame_bytes: int = limits.PROOF_FRAME_BYTES,
+    ) -> None:
+        self.network = network
+        self.clock = network.clock
+        self.link_state = LinkState.CONNECTED
+        self.MAX_LENGTH = first_frame_bytes
+        self._codec = codec
+        self._alpn = alpn
+        self._dialled = dialled
+        self._incomplete = 0
+        self._frames = 0
+        self._window = (0, 0)
+        self._received = 0
+        self._blocked = False
+        self._unread = 0
+        self._draining = False
+        self._streams: deque[tuple[Iterator[object], Deferred[None]]] = deque()
+        self._deadline = Alarm(self.clock, lambda: self.abort("no handshake and proof in time"))
+        self._too_slow = Alarm(self.clock, self._check_rate)
+        self._not_reading = Alarm(self.clock, lambda: self.abort("nothing was read for too long"))
+        self._linger = Alarm(self.clock, lambda: self.abort("the last words did not leave in time"))
+
+    # -- for subclasses to override ------------------------------------------
+
+    def secured(self, channel: Channel) -> None:
+        """The TLS handshake is complete; the dialler says who it is now."""
+
+    def message_received(self, message: object) -> None:
+        """A message arrived; never called once the connection is closing."""
+        raise ProtocolViolation(f"{type(message).__name__} is not expected here")
+
+    def link_lost(self, reason: Failure) -> None:
+        """The connection is gone, in whatever state it was; called once."""
+
+    # -- what the conversation calls -----------------------------------------
+
+    @property
+    def proven(self) -> bool:
+        """Whether both sides may talk."""
+        return self.link_state is LinkState.PROVEN
+
+    @property
+    def _deaf(self) -> bool:
+        """Whether nothing counts any more that arrives."""
+        return self.link_state in (LinkState.CLOSING, LinkState.CLOSED)
+
+    @property
+    def _link(self) -> ITCPTransport:
+        """The transport, of which Twisted says less than is true."""
+        assert self.transport is not None
+        return cast(ITCPTransport, self.transport)
+
+    def set_proven(self) -> None:
+        """Open the conversation: the other side has proved itself, or this side will not ask it to."""
+        self.link_state = LinkState.PROVEN
+        self.MAX_LENGTH = limits.FRAME_BYTES
+        self._deadline.stop()
+
+    def send_message(self, message: object) -> None:
+        """Send one message now; nothing happens if the connection is closing.
+
+        Whoever does not read its answers is aborted once `UNREAD_OUTPUT_BYTES` of them wait.
+        """
+        if self.link_state not in (LinkState.SECURED, LinkState.PROVEN):
+            return
+        frame = self._codec.encode(message)
+        self.sendString(frame)
+        if self._blocked:
+            self._unread += len(frame) + _PREFIX
+            if self._unread > limits.UNREAD_OUTPUT_BYTES:
+                self.abort("too much output waits for a reader")
+
+    def send_stream(self, messages: Iterator[object]) -> Deferred[None]:
+        """Send the messages of an iterator at the pace of the reader; later streams wait for their turn.
+
+        The Deferred fires when the last was written, or fails with `ConnectionDone` if the connection closes
+        before. What the iterator holds is let go of as it is sent. `ProtocolViolation` if too many wait.
+        """
+        done: Deferred[None] = Deferred()
+        if self.link_state not in (LinkState.SECURED, LinkState.PROVEN):
+            done.errback(Failure(ConnectionDone()))
+            return done
+        if len(self._streams) >= limits.REQUESTS_IN_FLIGHT:
+            raise ProtocolViolation("too many requests wait for their answers to be read")
+        self._streams.append((messages, done))
+        self._drain()
+        return done
+
+    def close(self, *last_words: object) -> None:
+        """Send `last_words` and close; abort if they have not left after `REFUSAL_LINGER`."""
+        for message in last_words:
+            self.send_message(message)
+        if self._deaf:
+            return
+        self.link_state = LinkState.CLOSING
+        self._stop_timers()
+        self._drop_streams()
+        self._linger.set(limits.REFUSAL_LINGER)
+        cast(IConsumer, self._link).unregisterProducer()
+        self._link.loseConnection()
+
+    def refuse(self, error: TwistedP2PError) -> None:
+        """Tell the other side, who is a member, why it can not be served, and close."""
+        self._log.warn("Refused {peer}: {error}", peer=self._peer(), error=error)
+        self.close(Refused(error_to_code(error), str(error)[:_SENTENCE]))
+
+    def abort(self, reason: str) -> None:
+        """Drop the connection at once, with what was not sent yet, and take nothing more from it."""
+        if self.link_state is LinkState.CLOSED:
+            return
+        self._log.warn("Dropped {peer}: {reason}", peer=self._peer(), reason=reason)
+        self.link_state = LinkState.CLOSED
+        self._stop_timers()
+        self._drop_streams()
+        self._link.abortConnection()
+
+    # -- Twisted calls these -------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Start the deadline; say nothing."""
+        self._deadline.set(limits.HANDSHAKE)
+        cast(IConsumer, self._link).registerProducer(_Output(self), True)
+
+    def handshakeCompleted(self) -> None:
+        """Both certificates are known: find out with whom we talk, and in which version."""
+        if self.link_state is not LinkState.CONNECTED:
+            return
+        try:
+            channel = self.network.channel(self._link, alpn=self._alpn, dialled=self._dialled)
+        except NoCommonVersion as error:
+            self.abort(str(error))
+            return
+        self.link_state = LinkState.SECURED
+        self.secured(channel)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes unless the connection is closing; Twisted's buffer is short, because frames are."""
+        if self._deaf:
+            return
+        self._received += len(data)
+        self._incomplete += len(data)
+        super().dataReceived(data)
+        if self._incomplete and not self._too_slow.is_set and not self._deaf:
+            self._watch_rate()
+
+    def stringReceived(self, string: bytes) -> None:
+        """Decode one frame and hand its message on."""
+        if self._deaf:
+            return
+        self._incomplete -= len(string) + _PREFIX
+        self._frames += 1
+        try:
+            if self.link_state is LinkState.CONNECTED:
+                raise ProtocolViolation("a message came before the handshake")
+            self.message_received(self._codec.decode(string))
+        except UnknownType as error:
+            if not (error.skippable and self.proven):
+                self.abort(str(error))
+        except (ProtocolViolation, BadProof) as error:
+            self.abort(str(error))
+
+    def lengthLimitExceeded(self, length: int) -> None:
+        """Abort: the default would go on buffering for as long as the other side sends."""
+        self.abort(f"a frame of {length} bytes was announced")
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008  # as Twisted has it
+        """Let everything go, and tell the conversation."""
+        self.link_state = LinkState.CLOSED
+        self._stop_timers()
+        self._drop_streams()
+        self.link_lost(reason)
+
+    # -- output --------------------------------------------------------------
+
+    def _block(self) -> None:
+        self._blocked = True
+        if not self._not_reading.is_set and not self._deaf:
+            self._not_reading.set(limits.UNREAD_SECONDS)
+
+    def _unblock(self) -> None:
+        self._blocked = False
+        self._unread = 0
+        self._not_reading.stop()
+        self._drain()
+
+    def _drain(self) -> None:
+        """Write from the streams until the transport has enough; never entered twice."""
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while self._streams and not self._blocked:
+                messages, done = self._streams[0]
+                message = next(messages, None)
+                if message is not None:
+                    self.send_message(message)
+                else:
+                    self._streams.popleft()
+                    done.callback(None)
+        finally:
+            self._draining = False
+
+    def _drop_streams(self) -> None:
+        while self._streams:
+            self._streams.popleft()[1].errback(Failure(ConnectionDone()))
+
+    # -- deadlines -----------------------------------------------------------
+
+    def _watch_rate(self) -> None:
+        self._window = (self._received, self._frames)
+        self._too_slow.set(limits.LOWEST_RATE_WINDOW)
+
+    def _check_rate(self) -> None:
+        """Abort if one and the same frame has been arriving too slowly; a frame that we delay is not blamed."""
+        received, frames = self._window
+        least = limits.LOWEST_RATE * limits.LOWEST_RATE_WINDOW
+        if not self._incomplete:
+            return
+        if frames == self._frames and self._received - received < least and not self.paused:
+            self.abort("a frame arrived too slowly")
+        else:
+            self._watch_rate()
+
+    def _stop_timers(self) -> None:
+        for alarm in (self._deadline, self._too_slow, self._not_reading, self._linger):
+            alarm.stop()
+
+    def _peer(self) -> str:
+        return str(self.transport.getPeer()) if self.transport is not None else "a peer"
+
+
+@implementer(IPushProducer)
+class _Output:
+    """How the transport tells a protocol, which it also reads for, that its output is full or wanted again."""
+
+    def __init__(self, protocol: FrameProtocol) -> None:
+        self._protocol = protocol
+
+    def pauseProducing(self) -> None:
+        """The transport has enough for now."""
+        self._protocol._block()
+
+    def resumeProducing(self) -> None:
+        """The transport wants more."""
+        self._protocol._unblock()
+
+    def stopProducing(self) -> None:
+        """The connection is going; `connectionLost` does the rest."""
