@@ -9,35 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from twistedp2p.messages import SetDigest
 from twistedp2p.tracker.batch import Batch
+from twistedp2p.tracker.digest import Digest
 
-__all__ = ["Announcer", "Digest"]
-
-_MODULUS = 2**128
-
-
-class Digest:
-    """The count of a set of items and the sum of their keys, kept up as items come and go."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._sum = 0
-
-    def add(self, key: bytes) -> None:
-        """Count one more item."""
-        self.count += 1
-        self._sum = (self._sum + int.from_bytes(key, "big")) % _MODULUS
-
-    def remove(self, key: bytes) -> None:
-        """Count one item less."""
-        self.count -= 1
-        self._sum = (self._sum - int.from_bytes(key, "big")) % _MODULUS
-
-    def value(self) -> SetDigest:
-        """Return the digest as it travels."""
-        return SetDigest(self.count, self._sum.to_bytes(16, "big"))
-
+__all__ = ["Announcer"]
 
 class Announcer:
     """Turns changes of the index into batches.
@@ -104,9 +79,14 @@ class Announcer:
             self._unacknowledged.append(batch)
         return batch
 
-    def acknowledged(self, number: int) -> None:
-        """Note that the tracker has applied that batch and all before it."""
+    def acknowledged(self, number: int) -> list[bytes]:
+        """Note that the tracker has applied that batch and all before it.
+
+        Returns the keys of that batch's items by key, in the order of the numbers that they were given.
+        """
+        keys = [key for batch in self._unacknowledged if batch.number == number for key in batch.new_keys()]
         self._unacknowledged = [batch for batch in self._unacknowledged if batch.number > number]
+        return keys
 
     def _reference(self, key: bytes) -> bytes | int:
         number = None if self._by_key else self._number_of(key)

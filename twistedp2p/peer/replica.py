@@ -124,14 +124,23 @@ class Replica:
         self.caught = False
         self.ready = False
         self.target = 0
+        self._in_session = False
         self._staged: dict[str, Register] = {}
         self._numbers: dict[bytes, int] = {}
         self._staging = False
 
     @property
+    def staging(self) -> bool:
+        """Whether a delta is half staged."""
+        return self._staging
+
+    @property
     def may_act(self) -> bool:
-        """Whether planning is allowed: the target is reached and no delta is half staged."""
-        return self.ready and not self._staging
+        """Whether planning is allowed: the target is reached and no delta is half staged.
+
+        Between two sessions nothing new can arrive, so what is known may be acted on.
+        """
+        return self.caught and not self._staging and (self.ready or not self._in_session)
 
     def welcome(self, epoch: bytes, target: int, same: bool = False) -> None:
         """Begin a session with the tracker: read on from the cursor, or from the beginning in a new epoch.
@@ -139,7 +148,7 @@ class Replica:
         `same`: the set of items known here is the tracker's whole log, so the target is reached at once.
         """
         self.drop_staged()
-        cursor = self.store.cursor if epoch == self.store.epoch else 0
+        cursor = self.store.cursor if epoch == self.store.epoch and self.store.cursor <= target else 0
         if same:
             cursor = target
         if (epoch, cursor) != (self.store.epoch, self.store.cursor):
@@ -148,6 +157,7 @@ class Replica:
             view.commit()
         self.target = target
         self.ready = False
+        self._in_session = True
         self._reach(cursor)
 
     def stage(self, entries: Iterable[tuple[str, Register]], numbers: Mapping[bytes, int]) -> None:
@@ -201,6 +211,7 @@ class Replica:
         """End the session: what is half staged is dropped, and nothing is announced before the next target."""
         self.drop_staged()
         self.ready = False
+        self._in_session = False
 
     def lose_index(self, rid: bytes) -> None:
         """Begin anew under the replica id `rid`, as one who joins: equal content will adopt, different become versions.

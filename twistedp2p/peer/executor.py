@@ -1,0 +1,427 @@
+"""Carrying out what was planned, on the disk and in the index, in batches. In the state thread.
+
+A batch is: copies of losing versions made durable and collapsed; then contents made ready as private files; intents
+committed; names changed; what was changed made durable; rows committed. A crash between any two of these is
+mended at the next start from the intents (`recovery`). Nothing here decides what belongs where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from attrs import Factory, define, evolve
+
+from twistedp2p.disk.seam import Disk, Name
+from twistedp2p.errors import TwistedP2PError
+from twistedp2p.paths import RelPath, conflict_name
+from twistedp2p.peer.contents import Contents
+from twistedp2p.peer.folder.parts import PartStore
+from twistedp2p.peer.folder.publish import Displaced, Obstacle, Publisher, Replaced
+from twistedp2p.peer.folder.trash import TrashStore
+from twistedp2p.peer.index import Index
+from twistedp2p.peer.look import Eye
+from twistedp2p.peer.plan import Action, Keep, MakeFolder, Publish, Remove, SetExecutable
+from twistedp2p.peer.recovery import Recovery
+from twistedp2p.peer.replica import collapse, finish
+from twistedp2p.peer.store import View
+from twistedp2p.peer.values import FOLDER_CONTENT, Intent, Observed, Row, Signature
+from twistedp2p.versions import Dot, Kind, Live, winner
+
+__all__ = ["Carried", "Executor"]
+
+
+@define
+class Carried:
+    """What carrying out left: paths to plan again, to look at again, sentences about what did not work."""
+
+    plan: set[str] = Factory(set)
+    look: set[str] = Factory(set)
+    errors: dict[str, str] = Factory(dict)
+    touched: set[str] = Factory(set)
+    published: int = 0
+
+
+@define
+class _Step:
+    """One change of a name under way: the intent that covers it and the private file that it will use."""
+
+    intent: Intent
+    source: Name | None = None
+    mtime_ns: int = 0
+
+
+class Executor:
+    """Carries out actions in one shared folder."""
+
+    def __init__(
+        self,
+        *,
+        disk: Disk,
+        index: Index,
+        eye: Eye,
+        publisher: Publisher,
+        parts: PartStore,
+        trash: TrashStore,
+        contents: Contents,
+        recovery: Recovery,
+        durable: bool,
+        wall: Callable[[], float],
+    ) -> None:
+        self._index = index
+        self._disk = disk
+        self._eye = eye
+        self._publisher = publisher
+        self._parts = parts
+        self._trash = trash
+        self._contents = contents
+        self._recovery = recovery
+        self._durable = durable
+        self._wall = wall
+
+    def run(self, actions: Iterable[Action]) -> Carried:
+        """Carry out the actions of one batch, given in the order of their paths; return what is left to do.
+
+        What fails is left as it was and named in `errors`; the rest goes on.
+        """
+        carried = Carried()
+        keeps, phases = _in_phases(actions)
+        self._keep(keeps, carried)
+        done = self._move([action for phase in phases for action in phase], carried)
+        for phase in phases:
+            self._make([action for action in phase if action not in done], carried)
+        return carried
+
+    # -- conflict copies ----------------------------------------------------
+
+    def _keep(self, keeps: list[Keep], carried: Carried) -> None:
+        """Make the bytes of losing versions durable in the trash; then, in one commit, collapse them."""
+        view = View(self._index)
+        for keep in keeps:
+            try:
+                kept = self._keep_bytes(keep)
+            except (OSError, TwistedP2PError) as error:
+                carried.errors[keep.path] = _sentence(error)
+                continue
+            carried.plan.add(keep.path)
+            if kept:
+                copy = conflict_name(
+                    RelPath(keep.path),
+                    mtime_ns=keep.value.mtime_ns,
+                    author=keep.dot.rid,
+                    content_id=keep.value.content,
+                )
+                collapse(view, keep.path, keep.dot, keep.value, copy.text)
+                carried.plan.add(copy.text)
+        carried.touched |= view.commit()
+
+    def _keep_bytes(self, keep: Keep) -> bool:
+        """Make sure that the trash has these bytes; return whether it does."""
+        content = keep.value.content
+        for name in self._index.trash_with_content(content):
+            if self._trash.has(name, content):
+                return True
+        source = self._contents.take(content)
+        if source is None:
+            return False
+        self._parts.sync()
+        name = self._trash.keep(source, RelPath(keep.path), self._wall())
+        self._parts.published(content)
+        if self._durable:
+            self._disk.sync_all()
+        self._note_trash(name, keep.path, content, keep.value.size, kept=True)
+        return True
+
+    def _note_trash(self, name: str, path: str, content: bytes, size: int, kept: bool = False) -> None:
+        self._index.add_trash(name, path, content, size, int(self._wall() * 1e9), kept)
+
+    # -- renames ------------------------------------------------------------
+
+    def _move(self, actions: list[Action], carried: Carried) -> set[Action]:
+        """Rename files whose content goes to a new name as it leaves the old one; return the actions done by that.
+
+        No intent is needed: after a crash, the new name is adopted and the old one is found deleted already.
+        """
+        leaving: dict[bytes, list[Remove]] = {}
+        for action in actions:
+            if isinstance(action, Remove) and action.kind == Kind.FILE:
+                row = self._index.row(action.path)
+                if row is not None and row.signature is not None:
+                    leaving.setdefault(row.content, []).append(action)
+        done: set[Action] = set()
+        if not leaving:
+            return done
+        view = View(self._index)
+        for action in actions:
+            if not isinstance(action, Publish) or not leaving.get(action.value.content) or view.row(action.path):
+                continue
+            source = leaving[action.value.content][-1]
+            row = view.row(source.path)
+            if row is not None and row.signature is not None and self._rename(source.path, action, row, view):
+                leaving[action.value.content].pop()
+                done.update((source, action))
+                carried.plan.update((source.path, action.path))
+                carried.published += 1
+        if done and self._durable:
+            self._publisher.sync()
+        carried.touched |= view.commit()
+        return done
+
+    def _rename(self, source: str, publish: Publish, row: Row, view: View) -> bool:
+        assert row.signature is not None
+        target = RelPath(publish.path)
+        try:
+            if target.parent is not None:
+                self._folders(target.parent, view)
+            moved = self._publisher.move(RelPath(source), target, row.signature)
+        except OSError:
+            return False
+        if isinstance(moved, Obstacle):
+            return False
+        view.set_row(source, None)
+        view.set_row(
+            publish.path,
+            Row(publish.dot, row.kind, row.content, moved.executable, moved if moved == row.signature else None),
+        )
+        return True
+
+    # -- names --------------------------------------------------------------
+
+    def _make(self, actions: list[Action], carried: Carried) -> None:
+        """Prepare, commit the intents, change the names, make them durable, commit the rows."""
+        if not actions:
+            return
+        view = View(self._index)
+        steps = self._prepare(actions, view, carried)
+        carried.touched |= view.commit()
+        staged: list[_Step] = []
+        for step in steps:
+            try:
+                if step.intent.before is not None and step.source is not None:
+                    step.source = self._publisher.stage(step.source, self._trash.locate(step.intent.trash))
+                staged.append(step)
+            except OSError as error:
+                self._undone(step, error, view, carried)
+        if self._durable and any(step.source is not None for step in staged):
+            self._publisher.sync()
+        results = []
+        for step in staged:
+            try:
+                results.append((step, self._change(step, view)))
+            except OSError as error:
+                self._undone(step, error, view, carried)
+        if self._durable and results:
+            self._publisher.sync()
+        for step, result in results:
+            self._conclude(step, result, view, carried)
+        carried.touched |= view.commit()
+
+    def _prepare(self, actions: list[Action], view: View, carried: Carried) -> list[_Step]:
+        """Carry out what needs no intent, and make the contents and intents of the rest ready."""
+        steps: list[_Step] = []
+        taken: dict[bytes, Name] = {}
+        for action in actions:
+            try:
+                if isinstance(action, Publish):
+                    step = self._prepare_publish(action, taken, view, carried)
+                    steps += [step] if step is not None else []
+                elif isinstance(action, Remove) and action.kind == Kind.FILE:
+                    step = self._prepare_remove(action, view, carried)
+                    steps += [step] if step is not None else []
+                elif isinstance(action, Remove):
+                    self._remove_folder(action, view, carried)
+                elif isinstance(action, MakeFolder):
+                    self._make_folder(action, view, carried)
+                elif isinstance(action, SetExecutable):
+                    self._set_executable(action, view, carried)
+            except (OSError, TwistedP2PError) as error:
+                carried.errors[action.path] = _sentence(error)
+        if self._durable and steps:
+            self._parts.sync()
+        return steps
+
+    def _prepare_publish(
+        self, action: Publish, taken: dict[bytes, Name], view: View, carried: Carried
+    ) -> _Step | None:
+        path, content = action.path, action.value.content
+        row = view.row(path)
+        if row is not None and (row.kind != Kind.FILE or not self._eye.is_fine(path, row.signature)):
+            carried.look.add(path)
+            return None
+        if content in taken:
+            source: Name | None = self._contents.duplicate(taken[content], content)
+        else:
+            source = self._contents.take(content)
+            if source is not None:
+                taken[content] = source
+        if source is None:
+            carried.plan.add(path)
+            return None
+        trash = "" if row is None else self._trash.allocate(RelPath(path), self._wall())
+        intent = Intent(path, row, action.dot, Kind.FILE, content, action.value.executable, trash)
+        view.set_intent(path, intent)
+        return _Step(intent, source, action.value.mtime_ns)
+
+    def _prepare_remove(self, action: Remove, view: View, carried: Carried) -> _Step | None:
+        row = view.row(action.path)
+        if row is None:
+            return None
+        if not self._eye.is_fine(action.path, row.signature):
+            carried.look.add(action.path)
+            return None
+        trash = self._trash.allocate(RelPath(action.path), self._wall())
+        intent = Intent(action.path, row, action.dot, Kind.FILE, None, False, trash)
+        view.set_intent(action.path, intent)
+        return _Step(intent)
+
+    def _change(self, step: _Step, view: View) -> Signature | Replaced | Displaced | Obstacle:
+        """Change the name; return what came of it."""
+        intent, path = step.intent, RelPath(step.intent.path)
+        if step.source is None:
+            return self._publisher.remove(path, self._trash.locate(intent.trash))
+        if intent.before is not None:
+            return self._publisher.replace(
+                step.source,
+                path,
+                self._trash.locate(intent.trash),
+                executable=intent.executable,
+                mtime_ns=step.mtime_ns,
+            )
+        result = self._place(step, path)
+        if result is Obstacle.NO_PARENT and path.parent is not None:
+            made = self._folders(path.parent, view)
+            if made is not None:
+                return made
+            result = self._place(step, path)
+        return result
+
+    def _place(self, step: _Step, path: RelPath) -> Signature | Obstacle:
+        assert step.source is not None
+        return self._publisher.place_new(
+            step.source, path, executable=step.intent.executable, mtime_ns=step.mtime_ns
+        )
+
+    def _conclude(
+        self, step: _Step, result: Signature | Replaced | Displaced | Obstacle, view: View, carried: Carried
+    ) -> None:
+        """Note what a change of a name came to."""
+        intent = step.intent
+        carried.plan.add(intent.path)
+        if intent.content is not None:
+            self._parts.published(intent.content)
+        if isinstance(result, Signature):
+            finish(view, intent, True, _row(intent, result), None)
+        elif isinstance(result, Replaced):
+            self._displaced(intent, _row(intent, result.signature), result.displaced, view, carried)
+        elif isinstance(result, Displaced):
+            self._displaced(intent, None, result.displaced, view, carried)
+        else:
+            self._recovery.settle(intent, view)
+            carried.look.add(intent.path)
+            return
+        carried.published += 1
+
+    def _displaced(
+        self, intent: Intent, placed: Row | None, signature: Signature, view: View, carried: Carried
+    ) -> None:
+        before = intent.before
+        if before is not None and before.signature == signature:
+            self._note_trash(intent.trash, intent.path, before.content, signature.size)
+            finish(view, intent, True, placed, _as_observed(before))
+        elif not self._recovery.settle(intent, view):
+            carried.errors[intent.path] = "a program is still writing to the file that was replaced; it is kept"
+
+    def _undone(self, step: _Step, error: OSError, view: View, carried: Carried) -> None:
+        carried.errors[step.intent.path] = _sentence(error)
+        self._recovery.settle(step.intent, view)
+
+    # -- folders and bits ---------------------------------------------------
+
+    def _make_folder(self, action: MakeFolder, view: View, carried: Carried) -> None:
+        obstacle = self._folders(RelPath(action.path), view)
+        if obstacle is not None:
+            carried.look.add(action.path)
+            return
+        view.set_row(action.path, Row(action.dot, Kind.FOLDER, FOLDER_CONTENT, False, self._eye.signature(action.path)))
+
+    def _folders(self, folder: RelPath, view: View) -> Obstacle | None:
+        """Make `folder` and what is missing above it, and note them: no version is minted for any of them."""
+        made = self._publisher.make_folder(folder)
+        if isinstance(made, Obstacle):
+            return made
+        for path in made:
+            dot, value = winner(view.record(path.text))
+            base: Dot | None = dot if isinstance(value, Live) and value.is_folder else None
+            view.set_row(path.text, Row(base, Kind.FOLDER, FOLDER_CONTENT, False, self._eye.signature(path.text)))
+        return None
+
+    def _remove_folder(self, action: Remove, view: View, carried: Carried) -> None:
+        """Remove a folder if it is empty; one that is not stays, as one that is there because something is in it."""
+        row = view.row(action.path)
+        removed = self._publisher.remove_folder(RelPath(action.path))
+        if removed is True:
+            view.set_row(action.path, None)
+            carried.plan.add(action.path)
+        elif row is not None and removed is False:
+            view.set_row(action.path, evolve(row, base=None))
+        else:
+            carried.look.add(action.path)
+
+    def _set_executable(self, action: SetExecutable, view: View, carried: Carried) -> None:
+        row = view.row(action.path)
+        if row is None or row.signature is None:
+            carried.look.add(action.path)
+            return
+        changed = self._publisher.set_executable(RelPath(action.path), action.executable, row.signature)
+        if isinstance(changed, Obstacle):
+            carried.look.add(action.path)
+        else:
+            view.set_row(action.path, evolve(row, executable=action.executable, signature=changed))
+
+
+def _row(intent: Intent, signature: Signature) -> Row:
+    assert intent.content is not None
+    return Row(intent.dot, intent.kind, intent.content, intent.executable, signature)
+
+
+def _as_observed(row: Row) -> Observed:
+    return Observed(row.kind, row.content, executable=row.executable, signature=row.signature)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"It can not be written: {error.strerror}."
+    return str(error)
+
+
+def _in_phases(actions: Iterable[Action]) -> tuple[list[Keep], list[list[Action]]]:
+    """Sort the actions of a batch into copies to keep, and phases of changes that must follow each other.
+
+    What is made outside of folders that are still files; files that make way for a folder; what is made in those;
+    files that are removed; folders that are removed, deepest first; files that take the place of a folder.
+    """
+    actions = list(dict.fromkeys(actions))
+    swaps = {action.path for action in actions if isinstance(action, MakeFolder)} & {
+        action.path for action in actions if isinstance(action, Remove) and action.kind == Kind.FILE
+    }
+    emptied = {action.path for action in actions if isinstance(action, Remove) and action.kind == Kind.FOLDER}
+    keeps: list[Keep] = []
+    made: list[Action] = []
+    swapped: list[Action] = []
+    below: list[Action] = []
+    files: list[Action] = []
+    folders: list[Action] = []
+    last: list[Action] = []
+    for action in actions:
+        if isinstance(action, Keep):
+            keeps.append(action)
+        elif isinstance(action, Remove):
+            phase = folders if action.kind == Kind.FOLDER else swapped if action.path in swaps else files
+            phase.append(action)
+        elif isinstance(action, Publish) and action.path in emptied:
+            last.append(action)
+        elif swaps and (action.path in swaps or any(above.text in swaps for above in RelPath(action.path).ancestors())):
+            below.append(action)
+        else:
+            made.append(action)
+    folders.sort(key=lambda action: action.path, reverse=True)
+    return keeps, [made, swapped, below, files, folders, last]

@@ -1,0 +1,87 @@
+"""Who is alive and who holds what, as the tracker told: whom to ask for a content. Volatile; never the truth.
+
+A holder that is listed wrongly costs a "not held"; one that is missing costs a detour over `others`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twistedp2p.messages import Address, PeerInfo
+from twistedp2p.peer.values import Want
+
+__all__ = ["Holdings"]
+
+
+class Holdings:
+    """What this peer heard in its session with the tracker about the other members of the share."""
+
+    def __init__(self) -> None:
+        self.peers: dict[int, PeerInfo] = {}
+        self._holders: dict[int, set[int]] = {}
+        self._numbers: dict[str, set[int]] = {}
+        self._paths: dict[int, str] = {}
+        self._me = -1
+
+    def new_session(self, member: int) -> None:
+        """Begin anew: numbers of items and of members may mean something else now."""
+        self.peers.clear()
+        self._holders.clear()
+        self._numbers.clear()
+        self._paths.clear()
+        self._me = member
+
+    def change_peers(self, up: Iterable[PeerInfo], down: Iterable[int]) -> None:
+        """Take in who came up or changed, and who is gone."""
+        for info in up:
+            if info.member != self._me:
+                self.peers[info.member] = info
+        for member in down:
+            self.peers.pop(member, None)
+
+    def learn(self, items: Iterable[tuple[str, int, tuple[int, ...]]]) -> None:
+        """Take in items of a delta: (path, number, members that hold it)."""
+        for path, number, holders in items:
+            self._numbers.setdefault(path, set()).add(number)
+            self._paths[number] = path
+            self._holders.setdefault(number, set()).update(holders)
+
+    def change_holders(self, member: int, held: Iterable[int], lost: Iterable[int]) -> None:
+        """Take in what one member now holds and what it holds no more."""
+        for number in held:
+            self._holders.setdefault(number, set()).add(member)
+        for number in lost:
+            self._holders.get(number, set()).discard(member)
+
+    def forget(self, path: str) -> None:
+        """Drop what was noted for a path whose content is here."""
+        for number in self._numbers.pop(path, ()):
+            self._paths.pop(number, None)
+            self._holders.pop(number, None)
+
+    def paths_of(self, numbers: Iterable[int]) -> set[str]:
+        """Return the paths that these item numbers stand for, as far as they are noted."""
+        return {self._paths[number] for number in numbers if number in self._paths}
+
+    def sources(self, want: Want) -> tuple[set[bytes], set[bytes]]:
+        """Return the nodes that are said to hold the content of `want`, and all others that are alive.
+
+        A losing version's bytes may be with any member that knows it, so all live ones are asked in the end.
+        """
+        members: set[int] = set()
+        for number in self._numbers.get(want.path, ()):
+            members |= self._holders.get(number, set())
+        holders = {self.peers[member].node for member in members if member in self.peers}
+        others = {info.node for info in self.peers.values()} - holders
+        return holders, others
+
+    def addresses_of(self, node: bytes) -> list[Address]:
+        """Return where a node can be reached, in the order in which to try."""
+        for info in self.peers.values():
+            if info.node == node:
+                return list(info.addresses)
+        return []
+
+    def name_of(self, node: bytes) -> str:
+        """Return the display name of a node, empty if it is not listed."""
+        return next((info.name for info in self.peers.values() if info.node == node), "")

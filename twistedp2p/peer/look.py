@@ -1,0 +1,275 @@
+"""Looking at the shared folder: what differs from the index, in a worker thread. Decides nothing about versions.
+
+A look compares what lies on the disk with the rows of the index, reads what differs, and reports it. A file that was
+renamed is recognised by its inode and is not read. What is missing is only *suspected* to be deleted: a second
+look confirms it, unless its inode was seen under a new name in the same look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from attrs import Factory, define, evolve
+
+from twistedp2p.disk.seam import Disk, FileKind, OtherDevice
+from twistedp2p.paths import NameRules, RelPath
+from twistedp2p.peer.folder import mark
+from twistedp2p.peer.folder.names import DiskNames, signature_of
+from twistedp2p.peer.folder.read import Absent, Changing, Read, Reading, read
+from twistedp2p.peer.folder.scan import Found, Scan
+from twistedp2p.peer.index import Index
+from twistedp2p.peer.values import FOLDER_CONTENT, Observed, Row, Signature
+from twistedp2p.versions import Kind, Live
+
+__all__ = ["Eye", "Looked"]
+
+SYNC_ALL_FROM = 8
+"""From this many files on, flushing the file system once is cheaper than each file."""
+
+
+@define
+class Looked:
+    """What one look found: only what differs from the index.
+
+    `seen`: (path, what was read, encoded manifest or b""); `gone`: confirmed deletions and old names of renames;
+    `missing`: suspected deletions; `changing`: files that somebody writes to; `hidden`: (name, reason) of what is not
+    shared; `fine`: paths that were looked at and are as the index says.
+    """
+
+    seen: list[tuple[str, Observed, bytes]] = Factory(list)
+    gone: list[str] = Factory(list)
+    missing: list[str] = Factory(list)
+    changing: list[str] = Factory(list)
+    hidden: list[tuple[str, str]] = Factory(list)
+    fine: list[str] = Factory(list)
+
+    def __bool__(self) -> bool:
+        return bool(self.seen or self.gone)
+
+
+class Eye:
+    """Looks at one shared folder; every method blocks."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        names: DiskNames,
+        index: Index,
+        *,
+        rules: NameRules,
+        durable: bool,
+        ignored: Callable[[RelPath, Kind], bool] = lambda path, kind: False,
+    ) -> None:
+        self._disk = disk
+        self._names = names
+        self._index = index
+        self._rules = rules
+        self._durable = durable
+        self._ignored = ignored
+
+    def look(self, paths: Iterable[str], confirm: bool = False) -> Looked:
+        """Look at these paths, and at all that is in a folder that is new; `confirm`: this is the second look.
+
+        Raises `FolderUnusable` if the folder has lost its mark: then nothing in it counts as missing.
+        """
+        looked = Looked()
+        for path in sorted(set(paths)):
+            self._look_at(path, looked, confirm)
+        self._match_renames(looked)
+        if looked.missing or looked.gone:
+            mark.require(self._disk)
+        self._sync(looked)
+        return looked
+
+    def look_everywhere(self) -> Iterator[Looked]:
+        """Look at the whole folder, in slices; what is missing comes with the last one."""
+        mark.require(self._disk)
+        scan = Scan(self._disk, self._names, rules=self._rules, ignored=self._ignored)
+        found: set[str] = set()
+        for piece in scan.slices(500):
+            looked = Looked()
+            for one in piece:
+                found.add(one.path.text)
+                self._compare(one, looked)
+            self._match_renames(looked)
+            self._sync(looked)
+            yield looked
+        last = Looked()
+        for path, _ in self._index.rows_below(""):
+            if path not in found and scan.covers(RelPath.parse(path, self._rules)):
+                last.missing.append(path)
+        last.hidden = [(hidden.path.text if hidden.path else _shown(hidden.name), hidden.reason) for hidden in scan.hidden]
+        self._match_renames(last)
+        mark.require(self._disk)
+        yield last
+
+    def is_fine(self, path: str, signature: Signature | None) -> bool:
+        """Whether what lies at `path` still has this signature (None: whether nothing lies there)."""
+        return self.signature(path) == signature
+
+    def signature(self, path: str) -> Signature | None:
+        """Return what lies at `path` now, None if nothing does."""
+        try:
+            return signature_of(self._disk.stat(self._names.of(RelPath(path))))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def still(self, path: str, observed: Observed) -> bool:
+        """Whether what was observed at `path` is there unchanged; of a folder, only whether it is that folder."""
+        now, then = self.signature(path), observed.signature
+        if now is None or then is None or observed.kind == Kind.FILE:
+            return now == then
+        return (now.device, now.inode) == (then.device, then.inode)
+
+    def read(self, path: str) -> Reading:
+        """Read what lies at `path`."""
+        return read(self._disk, self._names.of(RelPath(path)))
+
+    # -- one path -----------------------------------------------------------
+
+    def _look_at(self, path: str, looked: Looked, confirm: bool) -> None:
+        rel = RelPath(path)
+        try:
+            stat = self._disk.stat(self._names.of(rel))
+        except (FileNotFoundError, NotADirectoryError):
+            self._absent(path, looked, confirm)
+            return
+        except OtherDevice:
+            looked.hidden.append((path, "It is on another disk that is mounted inside the folder."))
+            return
+        except OSError as error:
+            looked.hidden.append((path, f"It can not be looked at: {error.strerror}."))
+            return
+        if stat.kind not in (FileKind.FILE, FileKind.FOLDER):
+            looked.hidden.append((path, f"It is {stat.kind.value}; only files and folders are shared."))
+            self._absent(path, looked, confirm)
+            return
+        kind = Kind.FOLDER if stat.kind is FileKind.FOLDER else Kind.FILE
+        if self._ignored(rel, kind):
+            looked.hidden.append((path, "It is ignored."))
+            return
+        self._compare(Found(rel, kind, signature_of(stat)), looked)
+        if kind == Kind.FOLDER:
+            self._look_below(rel, looked)
+        elif (row := self._index.row(path)) is not None and row.kind == Kind.FOLDER:
+            self._absent_below(path, looked, confirm)
+
+    def _look_below(self, folder: RelPath, looked: Looked) -> None:
+        """Compare all that is in a folder, because events may have come before it was watched."""
+        scan = Scan(self._disk, self._names, start=folder, rules=self._rules, ignored=self._ignored)
+        found: set[str] = set()
+        for piece in scan.slices():
+            for one in piece:
+                found.add(one.path.text)
+                self._compare(one, looked)
+        for path, _ in self._index.rows_below(folder.text):
+            if path not in found and scan.covers(RelPath(path)):
+                looked.missing.append(path)
+
+    def _absent(self, path: str, looked: Looked, confirm: bool) -> None:
+        if self._index.row(path) is not None:
+            (looked.gone if confirm else looked.missing).append(path)
+        self._absent_below(path, looked, confirm)
+
+    def _absent_below(self, path: str, looked: Looked, confirm: bool) -> None:
+        for other, _ in self._index.rows_below(path):
+            (looked.gone if confirm else looked.missing).append(other)
+
+    def _compare(self, found: Found, looked: Looked) -> None:
+        path, signature = found.path.text, found.signature
+        row = self._index.row(path)
+        if row is not None and row.kind == found.kind:
+            if found.kind == Kind.FOLDER:
+                if row.signature is not None and (row.signature.device, row.signature.inode) == (
+                    signature.device,
+                    signature.inode,
+                ):
+                    looked.fine.append(path)
+                    return
+            elif row.signature == signature:
+                looked.fine.append(path)
+                return
+        if found.kind == Kind.FOLDER:
+            looked.seen.append((path, Observed(Kind.FOLDER, FOLDER_CONTENT, signature=signature), b""))
+            return
+        renamed = self._renamed(path, signature) if row is None else None
+        if renamed is not None:
+            looked.seen.append((path, renamed, b""))
+            return
+        self._read(found.path, looked)
+
+    def _read(self, path: RelPath, looked: Looked) -> None:
+        reading = read(self._disk, self._names.of(path))
+        if isinstance(reading, Read):
+            looked.seen.append((path.text, reading.observed, reading.manifest))
+        elif isinstance(reading, Changing):
+            looked.changing.append(path.text)
+        elif isinstance(reading, Absent):
+            self._absent(path.text, looked, confirm=False)
+        else:
+            looked.hidden.append((path.text, reading.reason))
+
+    # -- renames ------------------------------------------------------------
+
+    def _renamed(self, path: str, signature: Signature) -> Observed | None:
+        """Return what a new name holds if it is a known file that is not under its old name any more."""
+        for old, row in self._index.row_by_inode(signature.device, signature.inode):
+            if old != path and row.kind == Kind.FILE and _unmodified(row, signature) and self.signature(old) is None:
+                version = self._version(old, row)
+                if version is not None:
+                    return Observed(
+                        Kind.FILE,
+                        row.content,
+                        signature.size,
+                        signature.mtime_ns,
+                        signature.executable,
+                        version.manifest,
+                        signature,
+                    )
+        return None
+
+    def _version(self, path: str, row: Row) -> Live | None:
+        """Return the live version that a row stands for, None if it is superseded (then the file is read)."""
+        value = self._index.record(path).get(row.base)
+        return value if isinstance(value, Live) and value.content == row.content else None
+
+    def _match_renames(self, looked: Looked) -> None:
+        """Move what is missing to what is gone where its inode is seen under a new name: no second look is needed."""
+        if not looked.seen:
+            return
+        inodes = {
+            (observed.signature.device, observed.signature.inode)
+            for path, observed, _ in looked.seen
+            if observed.signature is not None
+        }
+        gone = set(looked.gone)
+        for inode in inodes:
+            for old, row in self._index.row_by_inode(*inode):
+                if old not in gone and self.signature(old) is None:
+                    looked.gone.append(old)
+                    gone.add(old)
+        looked.missing = [path for path in looked.missing if path not in gone]
+
+    def _sync(self, looked: Looked) -> None:
+        """Make what was read durable before it is announced; a file that changed meanwhile is seen to later."""
+        files = [path for path, observed, _ in looked.seen if observed.kind == Kind.FILE]
+        if not self._durable or not files:
+            return
+        if len(files) >= SYNC_ALL_FROM:
+            self._disk.sync_all()
+            return
+        for path in files:
+            try:
+                with self._disk.open(self._names.of(RelPath(path))) as opened:
+                    opened.sync()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+
+
+def _unmodified(row: Row, signature: Signature) -> bool:
+    return row.signature is not None and evolve(row.signature, executable=signature.executable) == signature
+
+
+def _shown(name: tuple[bytes, ...]) -> str:
+    return b"/".join(name).decode(errors="replace")
+

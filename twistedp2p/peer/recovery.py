@@ -1,0 +1,85 @@
+"""Finishing or undoing a publish that was interrupted: what the disk says decides. In the state thread.
+
+It runs for every intent at start, once others have been heard (it may mint), before any other look at its path;
+and for a publish that the disk refused half way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twistedp2p.peer.folder.read import Read
+from twistedp2p.peer.folder.trash import TrashStore
+from twistedp2p.peer.index import Index
+from twistedp2p.peer.look import Eye
+from twistedp2p.peer.replica import finish
+from twistedp2p.peer.store import View
+from twistedp2p.peer.values import Intent, Observed, Row, Signature
+
+__all__ = ["Recovery"]
+
+
+class Recovery:
+    """Settles intents by what lies at their path and at their name in the trash."""
+
+    def __init__(self, *, index: Index, eye: Eye, trash: TrashStore, wall: Callable[[], float]) -> None:
+        self._index = index
+        self._eye = eye
+        self._trash = trash
+        self._wall = wall
+
+    def settle_all(self, view: View) -> set[str]:
+        """Settle every intent; return their paths, to be planned and looked at again."""
+        intents = view.store.intents()
+        for intent in intents:
+            self.settle(intent, view)
+        return {intent.path for intent in intents}
+
+    def settle(self, intent: Intent, view: View) -> bool:
+        """Settle one intent in `view`; False if it has to wait: a program still writes to what was displaced."""
+        if intent.before is None and intent.content is not None:
+            placed = self._placed(intent)
+            finish(view, intent, placed is not None, placed, None)
+            return True
+        displaced = self._trash.look(intent.trash)
+        if displaced is None:
+            finish(view, intent, False, None, None)
+            return True
+        found = self._trash.read(intent.trash)
+        if found is None:
+            return False
+        self._note(intent, found)
+        if intent.content is not None and found.observed.content == intent.content:
+            # The new content was staged under the trash name and not exchanged yet: it stays there to be taken.
+            finish(view, intent, False, None, None)
+            return True
+        finish(view, intent, True, self._row(intent), self._as_before(intent, found.observed, displaced))
+        return True
+
+    def _placed(self, intent: Intent) -> Row | None:
+        """Return the row of what was put where nothing was, None if it was not (or was changed since)."""
+        found = self._eye.read(intent.path)
+        if isinstance(found, Read) and found.observed.content == intent.content:
+            return self._row(intent, found.observed.signature)
+        return None
+
+    def _row(self, intent: Intent, signature: Signature | None = None) -> Row | None:
+        """Return the new row: without a signature, so that the file is read again; it may have been saved since."""
+        if intent.content is None:
+            return None
+        return Row(intent.dot, intent.kind, intent.content, intent.executable, signature)
+
+    def _as_before(self, intent: Intent, observed: Observed, signature: Signature) -> Observed:
+        """Return what was displaced; with the row's executable bit if only that could differ by the exchange."""
+        before = intent.before
+        if before is not None and before.signature == signature:
+            return Observed(before.kind, before.content, executable=before.executable, signature=signature)
+        return observed
+
+    def _note(self, intent: Intent, found: Read) -> None:
+        observed = found.observed
+        if found.manifest:
+            self._index.put_manifest(observed.manifest, found.manifest)
+        self._index.add_trash(
+            intent.trash, intent.path, observed.content, observed.size, int(self._wall() * 1e9), False
+        )

@@ -1,0 +1,272 @@
+"""The steps of a peer's loop: each reads and commits the index, changes the disk, and says what is left to do.
+
+All of them run in the state thread, one at a time, in the order in which they were asked for; that order is what
+makes a delta whole and a batch a snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from attrs import frozen
+from twisted.logger import Logger
+
+from twistedp2p.errors import BadPath, ProtocolViolation
+from twistedp2p.messages import Entry, SetDigest, Welcome
+from twistedp2p.paths import NameRules, RelPath
+from twistedp2p.peer.announce import Announcer
+from twistedp2p.peer.contents import Contents
+from twistedp2p.peer.executor import Executor
+from twistedp2p.peer.index import Index
+from twistedp2p.peer.look import Eye, Looked
+from twistedp2p.peer.plan import Action, Fetch, plan
+from twistedp2p.peer.recovery import Recovery
+from twistedp2p.peer.replica import Replica, save
+from twistedp2p.peer.store import Change, View
+from twistedp2p.peer.values import Want
+from twistedp2p.records import UnknownFormat, decode_record
+from twistedp2p.tracker.batch import Batch
+from twistedp2p.versions import Register
+
+__all__ = ["Outcome", "Steps"]
+
+
+@frozen
+class Outcome:
+    """What a step leaves for the loop: batches to send, paths to plan or look at, contents to fetch."""
+
+    batches: tuple[Batch, ...] = ()
+    plan: frozenset[str] = frozenset()
+    look: frozenset[str] = frozenset()
+    planned: tuple[str, ...] = ()
+    wants: tuple[Want, ...] = ()
+    errors: tuple[tuple[str, str], ...] = ()
+    speak: bool = False
+
+
+class Steps:
+    """The state of one peer between the index and the loop."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        replica: Replica,
+        announcer: Announcer,
+        eye: Eye,
+        contents: Contents,
+        executor: Executor,
+        recovery: Recovery,
+        rules: NameRules,
+        unseal: Callable[[bytes], bytes],
+        key_of: Callable[[bytes], bytes],
+    ) -> None:
+        self._index = index
+        self._replica = replica
+        self._announcer = announcer
+        self._eye = eye
+        self._contents = contents
+        self._executor = executor
+        self._recovery = recovery
+        self._rules = rules
+        self._unseal = unseal
+        self._key_of = key_of
+        self._resend: list[Batch] = []
+        self._recovered = False
+        self._refused: set[str] = set()
+        self.published = 0
+
+    # -- where this peer stands (any thread may ask) --------------------------
+
+    @property
+    def caught(self) -> bool:
+        """Whether others have been heard since the start, so that saves may become versions."""
+        return self._replica.caught
+
+    @property
+    def ready(self) -> bool:
+        """Whether this session's target is reached, so that the index may be announced."""
+        return self._replica.ready
+
+    @property
+    def may_act(self) -> bool:
+        """Whether planning is allowed now."""
+        return self._replica.may_act
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything is announced and acknowledged."""
+        return self._replica.ready and self._announcer.idle
+
+    def digests(self) -> tuple[SetDigest, SetDigest]:
+        """Return the digests of what was announced as known and as held, for keep-alives."""
+        return self._announcer.known.value(), self._announcer.held.value()
+
+    # -- the session with the tracker ----------------------------------------
+
+    def welcome(self, welcome: Welcome) -> Outcome:
+        """Begin a session."""
+        new_epoch = welcome.epoch != self._index.epoch
+        was_caught = self._replica.caught
+        self._replica.welcome(welcome.epoch, welcome.target, welcome.same)
+        self._resend = self._announcer.welcome(welcome.last_applied, new_epoch)
+        return self._reached(was_caught, frozenset())
+
+    def disconnected(self) -> Outcome:
+        """End the session."""
+        self._replica.disconnected()
+        return Outcome()
+
+    def stage(self, entries: tuple[Entry, ...]) -> list[tuple[str, int, tuple[int, ...]]]:
+        """Stage items of a delta; return (path, number, members that hold it) of those that can be used here.
+
+        Raises `IndexLost`. An item that can not be used is skipped and named once in the log.
+        """
+        staged: list[tuple[str, Register]] = []
+        items: list[tuple[str, int, tuple[int, ...]]] = []
+        numbers: dict[bytes, int] = {}
+        for entry in entries:
+            try:
+                record = decode_record(self._unseal(entry.blob))
+                path = RelPath.parse(record.path, self._rules).text
+            except UnknownFormat:
+                self._refuse("The share has records of a later version: update twistedp2p to see all of it.")
+                continue
+            except (ProtocolViolation, BadPath) as error:
+                self._refuse(f"A record of another member can not be used: {error}")
+                continue
+            staged.append((path, record.register))
+            items.append((path, entry.number, entry.holders))
+            numbers[self._key_of(entry.blob)] = entry.number
+        self._replica.stage(staged, numbers)
+        return items
+
+    def _refuse(self, text: str) -> None:
+        if text not in self._refused:
+            self._refused.add(text)
+            self._log.warn("{text}", text=text)
+
+    def end_delta(self, end: int) -> Outcome:
+        """Join the staged delta and move the cursor."""
+        was_caught = self._replica.caught
+        changed = self._replica.end_delta(end)
+        self._announcer.changed(changed)
+        return self._reached(was_caught, frozenset(_with_ancestors(changed)))
+
+    def _reached(self, was_caught: bool, plan: frozenset[str]) -> Outcome:
+        """Return what follows a step that may have reached the target."""
+        if self._replica.caught and not was_caught:
+            plan |= frozenset(self._index.unsettled())
+        batches: tuple[Batch, ...] = ()
+        if self._replica.ready:
+            batches = (*self._resend, *self._next_batch())
+            self._resend = []
+        return Outcome(batches=batches, plan=plan)
+
+    def acknowledged(self, number: int, numbers: tuple[int, ...]) -> Outcome:
+        """Note that the tracker applied a batch, and the numbers that it gave to its items by key."""
+        keys = self._announcer.acknowledged(number)
+        if keys and len(keys) == len(numbers):
+            self._index.apply(Change(numbers=dict(zip(keys, numbers, strict=True))))
+        return Outcome()
+
+    def say_all(self, whole: bool) -> Outcome:
+        """Announce in full, by key; `whole`: not by reference."""
+        self._announcer.say_all(by_key=True, whole=whole)
+        return Outcome(batches=self._next_batch())
+
+    def speak(self) -> Outcome:
+        """Announce what changed."""
+        return Outcome(batches=self._next_batch())
+
+    def _next_batch(self) -> tuple[Batch, ...]:
+        if not self._replica.ready:
+            return ()
+        batch = self._announcer.next()
+        return () if batch is None else (batch,)
+
+    def blobs(self, keys: tuple[bytes, ...]) -> list[bytes]:
+        """Return the sealed records of these keys, as far as they are still known here."""
+        return self._index.blobs(keys)
+
+    def lose_index(self, rid: bytes) -> Outcome:
+        """Begin a new index under the replica id `rid`."""
+        self._replica.lose_index(rid)
+        self._announcer.say_all(by_key=True)
+        self._resend = []
+        return Outcome()
+
+    # -- the disk -------------------------------------------------------------
+
+    def _recover(self, view: View) -> set[str]:
+        """Settle what an earlier life of this process left half done; once, before anything else is taken or made."""
+        if self._recovered:
+            return set()
+        self._recovered = True
+        return self._recovery.settle_all(view)
+
+    def take(self, looks: Iterable[Looked]) -> Outcome:
+        """Make versions of what was seen on the disk, in one commit and one batch: adds first, then deletions."""
+        view = View(self._index)
+        again = self._recover(view)
+        for looked in looks:
+            for path, observed, manifest in looked.seen:
+                # What changed since it was read is not taken: it is looked at again.
+                if path in again or not self._eye.still(path, observed):
+                    again.add(path)
+                    continue
+                if manifest:
+                    self._index.put_manifest(observed.manifest, manifest)
+                save(view, path, observed)
+            for path in looked.gone:
+                if path in again or self._eye.signature(path) is not None:
+                    again.add(path)
+                else:
+                    save(view, path, None)
+        touched = view.commit()
+        self._announcer.changed(touched)
+        return Outcome(
+            batches=self._next_batch(), plan=frozenset(_with_ancestors(touched)) | again, look=frozenset(again)
+        )
+
+    def plan(self, paths: list[str]) -> Outcome:
+        """Plan these paths and carry out what can be done now."""
+        view = View(self._index)
+        recovered = self._recover(view)
+        actions: list[Action] = []
+        wants: list[Want] = []
+        planned: list[str] = []
+        for path in paths:
+            if view.intent(path) is not None and not self._recovery.settle(view.intent(path), view):  # type: ignore[arg-type]
+                continue
+            planned.append(path)
+            for action in plan(view, path, self._contents.has):
+                if isinstance(action, Fetch):
+                    wants.append(action.want)
+                else:
+                    actions.append(action)
+        touched = view.commit()
+        carried = self._executor.run(actions)
+        self.published += carried.published
+        touched |= carried.touched
+        self._announcer.changed(touched)
+        return Outcome(
+            batches=self._next_batch(),
+            plan=frozenset(_with_ancestors(carried.plan)),
+            look=frozenset(carried.look | recovered),
+            planned=tuple(planned),
+            wants=tuple(wants),
+            errors=tuple(carried.errors.items()),
+        )
+
+
+def _with_ancestors(paths: Iterable[str]) -> set[str]:
+    """Return the paths and the folders above them: whether a folder is needed depends on what is below it."""
+    found: set[str] = set()
+    for path in paths:
+        while path and path not in found:
+            found.add(path)
+            path = path.rpartition("/")[0]
+    return found

@@ -1,0 +1,290 @@
+"""The loop of a peer: observe -> announce -> plan -> fetch -> publish.
+
+News comes from three sides: the observer (this disk), the tracker client (other peers' records, who holds what)
+and the fetcher (a content is here). Each only adds to what is waiting; one loop takes it up, one step at a time
+in the state thread (`steps`), and hands on what the step leaves: a batch for the tracker, contents to fetch, paths to
+plan or to look at again. Nothing is decided here about versions, and nothing here touches a disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twistedp2p.messages import Entry, PeerInfo, Welcome
+from twistedp2p.peer.holdings import Holdings
+from twistedp2p.peer.observe import Looked
+from twistedp2p.peer.replica import IndexLost
+from twistedp2p.peer.steps import Outcome, Steps
+from twistedp2p.peer.wants import Wants
+from twistedp2p.peer.workers import Workers
+from twistedp2p.tracker.batch import Batch
+
+__all__ = ["Sync"]
+
+PATHS_PER_STEP = 512
+"""Paths planned in one step: big enough that commits are shared, small enough that news is not kept waiting."""
+RETRY_SECONDS = 5.0
+"""What failed is tried again after this."""
+
+
+class Announcing(Protocol):
+    """What the loop needs of the tracker client."""
+
+    def announce(self, batch: Batch) -> None:
+        """Send this batch, if the session stands; it is sent again after a break otherwise."""
+
+    def reconnect(self) -> None:
+        """Begin a new session: what was said in this one is void."""
+
+
+class Observing(Protocol):
+    """What the loop needs of the observer."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing seen on the disk waits to be reported."""
+
+    def look(self, paths: Iterable[str]) -> None:
+        """Look at these paths again."""
+
+    def scan(self) -> None:
+        """Look at the whole folder."""
+
+
+class Sync:
+    """One peer's loop; it lives in the reactor's thread and as long as its service."""
+
+    _log = Logger()
+
+    def __init__(
+        self, *, clock: IReactorTime, workers: Workers, steps: Steps, holdings: Holdings, new_rid: Callable[[], bytes]
+    ) -> None:
+        self._clock = clock
+        self._workers = workers
+        self._steps = steps
+        self._new_rid = new_rid
+        self.holdings = holdings
+        self.wants = Wants(holdings, self._arrived, self._not_fetched)
+        self.errors: dict[str, str] = {}
+        self.tracker: Announcing | None = None
+        self.observer: Observing | None = None
+        self._looked: list[Looked] = []
+        self._to_plan: set[str] = set()
+        self._speak = False
+        self._running = False
+        self._stopped = False
+        self._steps_under_way = 0
+        self._waiting: list[Deferred[None]] = []
+        self._retries: dict[str, IDelayedCall] = {}
+
+    # -- what others ask ----------------------------------------------------
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether this peer has nothing left to do: all that is known is here, all that is here is announced."""
+        return (
+            not (self._running or self._steps_under_way or self._looked or self._to_plan or self._speak)
+            and self._steps.settled
+            and not (len(self.wants) or self.errors)
+            and (self.observer is None or self.observer.idle)
+        )
+
+    def when_in_sync(self) -> Deferred[None]:
+        """Return a Deferred that fires when this peer is in sync, at once if it is."""
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        self.settle()
+        return waiting
+
+    def settle(self) -> None:
+        """Tell those who wait for it if this peer is in sync now."""
+        if self._waiting and self.in_sync:
+            waiting, self._waiting = self._waiting, []
+            for one in waiting:
+                one.callback(None)
+
+    # -- from the observer --------------------------------------------------
+
+    def looked(self, looked: Looked) -> None:
+        """Take what the observer saw; it becomes versions once others have been heard."""
+        self._looked.append(looked)
+        self._kick()
+
+    # -- from the tracker client --------------------------------------------
+
+    def welcomed(self, welcome: Welcome) -> None:
+        """Begin a session with the tracker."""
+        self.holdings.new_session(welcome.member)
+        self._step(self._workers.state(self._steps.welcome, welcome))
+
+    def delta_entries(self, entries: tuple[Entry, ...]) -> None:
+        """Stage (a piece of) a delta."""
+        self._step(self._workers.state(self._steps.stage, entries).addCallback(self._staged))
+
+    def _staged(self, items: list[tuple[str, int, tuple[int, ...]]]) -> None:
+        self.holdings.learn(items)
+
+    def delta_end(self, end: int) -> Deferred[None]:
+        """Join the staged delta; fires when it is committed, so that the next may come."""
+        return self._step(self._workers.state(self._steps.end_delta, end))
+
+    def announced(self, batch: int, numbers: tuple[int, ...]) -> None:
+        """Note that the tracker has applied `batch` and gave these numbers to its items by key, in order."""
+        self._step(self._workers.state(self._steps.acknowledged, batch, numbers))
+
+    def need(self, keys: tuple[bytes, ...]) -> Deferred[list[bytes]]:
+        """Return the sealed records of these keys."""
+        return self._workers.state(self._steps.blobs, keys)
+
+    def say_all(self, whole: bool = False) -> None:
+        """Announce in full: what the tracker has of this peer differs, or (`whole`) it did not know the reference."""
+        self._step(self._workers.state(self._steps.say_all, whole))
+
+    def peers(self, up: Iterable[PeerInfo], down: Iterable[int]) -> None:
+        """Take in who came up and who is gone; offer what is wanted to those who came up."""
+        self.holdings.change_peers(up, down)
+        self.wants.reoffer()
+
+    def holders(self, member: int, held: Iterable[int], lost: Iterable[int]) -> None:
+        """Take in what a member holds now, and offer what is wanted to it."""
+        held = list(held)
+        self.holdings.change_holders(member, held, lost)
+        self.wants.reoffer(self.holdings.paths_of(held))
+
+    def disconnected(self) -> None:
+        """End the session with the tracker; what is known goes on being fetched."""
+        self._step(self._workers.state(self._steps.disconnected))
+
+    def _step(self, step: Deferred[Any]) -> Deferred[None]:
+        """Count a step that others started, and take up what it leaves."""
+        self._steps_under_way += 1
+
+        def done(result: Outcome | Failure | None) -> None:
+            self._steps_under_way -= 1
+            if isinstance(result, Failure):
+                self._failed(result)
+            elif result is not None:
+                self._absorb(result)
+            self._kick()
+
+        return step.addBoth(done)
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(IndexLost):
+            self._log.warn("{reason}; this peer begins a new index, nothing on disk is touched", reason=failure.value)
+            self.lose_index()
+        elif not (self._stopped and failure.check(CancelledError)):
+            self._log.failure("A step failed", failure=failure)
+
+    def lose_index(self) -> Deferred[None]:
+        """Begin a new index, as one who joins, in a new session."""
+
+        def again(outcome: Outcome) -> Outcome:
+            self._looked.clear()
+            self._to_plan.clear()
+            if self.tracker is not None:
+                self.tracker.reconnect()
+            if self.observer is not None:
+                self.observer.scan()
+            return outcome
+
+        return self._step(self._workers.state(self._steps.lose_index, self._new_rid()).addCallback(again))
+
+    # -- the loop -----------------------------------------------------------
+
+    def _kick(self) -> None:
+        """Start the loop, if it stands, in the next turn of the reactor: news that comes together is taken together."""
+        if not self._running and not self._stopped:
+            self._running = True
+            self._clock.callLater(0, self._turn)
+
+    def _turn(self) -> None:
+        Deferred.fromCoroutine(self._work()).addErrback(self._failed).addCallback(self._rest)
+
+    async def _work(self) -> None:
+        while not self._stopped and (step := self._next()) is not None:
+            self._absorb(await step())
+
+    def _rest(self, _: None) -> None:
+        self._running = False
+        if self._next() is not None:
+            self._kick()
+        self.settle()
+
+    def _next(self) -> Callable[[], Deferred[Outcome]] | None:
+        """Return what begins the next step, or None if there is nothing to do now."""
+        if self._stopped:
+            return None
+        if self._looked and self._steps.caught:
+            return self._take
+        if self._to_plan and self._steps.may_act:
+            return self._plan
+        if self._speak and self._steps.ready:
+            return self._say
+        return None
+
+    def _take(self) -> Deferred[Outcome]:
+        looked, self._looked = self._looked, []
+        return self._workers.state(self._steps.take, looked)
+
+    def _plan(self) -> Deferred[Outcome]:
+        paths = sorted(self._to_plan)[:PATHS_PER_STEP]
+        self._to_plan.difference_update(paths)
+        return self._workers.state(self._steps.plan, paths)
+
+    def _say(self) -> Deferred[Outcome]:
+        self._speak = False
+        return self._workers.state(self._steps.speak)
+
+    def _absorb(self, outcome: Outcome) -> None:
+        """Hand on what a step left."""
+        for batch in outcome.batches:
+            if self.tracker is not None:
+                self.tracker.announce(batch)
+        self._speak = self._speak or outcome.speak
+        self._to_plan.update(outcome.plan)
+        if outcome.look and self.observer is not None:
+            self.observer.look(outcome.look)
+        for path in outcome.planned:
+            self.errors.pop(path, None)
+        self.wants.replace(outcome.planned, outcome.wants)
+        for path, text in outcome.errors:
+            self._error(path, text)
+
+    # -- what did not work, and the end -------------------------------------
+
+    def _arrived(self, paths: Iterable[str]) -> None:
+        self._to_plan.update(paths)
+        self._kick()
+
+    def _not_fetched(self, paths: Iterable[str], text: str) -> None:
+        for path in paths:
+            self._error(path, text)
+
+    def _error(self, path: str, text: str) -> None:
+        if self.errors.get(path) != text:
+            self._log.warn("{path}: {text}", path=path, text=text)
+        self.errors[path] = text
+        if path not in self._retries and not self._stopped:
+            self._retries[path] = self._clock.callLater(RETRY_SECONDS, self._try_again, path)
+
+    def _try_again(self, path: str) -> None:
+        del self._retries[path]
+        self._to_plan.add(path)
+        self._kick()
+
+    def stop(self) -> None:
+        """Take up nothing more; what runs in the state thread finishes by itself."""
+        self._stopped = True
+        for timer in self._retries.values():
+            timer.cancel()
+        self._retries.clear()
+        self.wants.stop()
+        for one in list(self._waiting):
+            one.cancel()
