@@ -135,6 +135,14 @@ class MemberTests(HomeTestCase):
         shutil.copytree(self.folder, copy)
         self.assertIsNone(self.home.stamp(copy))
 
+    def test_copy_by_hard_links(self) -> None:
+        """A copy made of hard links has the same mark, but the original is still there: no stamp either."""
+        self.home.remember(self.folder, SHARE)
+        self.home.set_stamp(self.folder, b"stamp")
+        copy = self.base / "copy"
+        shutil.copytree(self.folder, copy, copy_function=os.link)
+        self.assertIsNone(self.home.stamp(copy))
+
     def test_path_that_is_not_text(self) -> None:
         """A folder whose name is not UTF-8 is kept like any other."""
         folder = self.new_folder(os.fsdecode(b"caf\xe9"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "BadAddress",
     "BadInvite",
     "BadPath",
     "BadProof",
@@ -32,6 +33,7 @@ __all__ = [
     "TwistedP2PError",
     "UnknownRequest",
     "UnknownType",
+    "WrongPeer",
     "WrongTracker",
     "code_to_error",
     "error_to_code",
@@ -50,6 +52,12 @@ class BadPath(TwistedP2PError):
     code = "bad-path"
 
 
+class BadAddress(TwistedP2PError):
+    """A HOST[:PORT] that is none; write it again."""
+
+    code = "bad-address"
+
+
 class BadInvite(TwistedP2PError):
     """An invite that is malformed, damaged or of another share; ask for it again."""
 
@@ -66,6 +74,18 @@ class WrongTracker(TwistedP2PError):
     """The key of the tracker is not the one that the invite pins; nothing was sent to it."""
 
     code = "wrong-tracker"
+
+
+class WrongPeer(TwistedP2PError):
+    """Another node than was dialled answers at that address; nothing was said to it."""
+
+    code = "wrong-peer"
+
+
+class Unreachable(TwistedP2PError):
+    """A node can not be reached at any address that is known of it; it is dialled again later."""
+
+    code = "unreachable"
 
 
 class ProtocolViolation(TwistedP2PError):
