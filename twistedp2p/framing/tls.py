@@ -11,7 +11,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL
-from OpenSSL.crypto import X509, PKey
+from OpenSSL.crypto import X509
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
@@ -30,7 +30,6 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     ITransport,
 )
-from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
@@ -44,23 +43,35 @@ __all__ = ["TLSNetwork"]
 
 @implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
 class _Creator:
-    """Makes the TLS side of connections of one conversation, for either end."""
+    """Makes the TLS side of connections of one conversation, for either end.
+
+    The context is made by hand, because Twisted's `CertificateOptions` wants authorities or asks for no certificate.
+    """
 
     def __init__(self, key: DeviceKey, alpn: str) -> None:
-        options = CertificateOptions(
-            privateKey=PKey.from_cryptography_key(key.private_key),
-            certificate=X509.from_cryptography(key.certificate),
-            raiseMinimumTo=TLSVersion.TLSv1_3,
-            acceptableProtocols=[alpn.encode()],
-        )
-        self._context: SSL.Context = options.getContext()
-        self._context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _any_certificate)
-        self._context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        protocol = alpn.encode()
+        self._context = context = SSL.Context(SSL.TLS_METHOD)
+        context.set_min_proto_version(SSL.TLS1_3_VERSION)
+        context.use_certificate(key.certificate)
+        context.use_privatekey(key.private_key)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _any_certificate)
+        # Every connection proves anew that it has its key.
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        context.set_alpn_protos([protocol])
+
+        def choose(connection: SSL.Connection, offered: list[bytes]) -> Any:
+            return protocol if protocol in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+
+        context.set_alpn_select_callback(choose)
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Return the side that dialled."""
         return SSL.Connection(self._context, None)
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Return the side that was dialled."""
         return SSL.Connection(self._context, None)
 
 
