@@ -14,6 +14,7 @@ from twistedp2p.tracker.digest import Digest
 
 __all__ = ["Announcer"]
 
+
 class Announcer:
     """Turns changes of the index into batches.
 
