@@ -63,6 +63,8 @@ ITEMS_PER_PEER = 1_000_000
 """Items that one peer may announce."""
 TRACKER_BYTES = 1024**3
 """Sealed records that a tracker keeps in memory."""
+REPLACED_RECORDS = 10_000
+"""Replaced records that an index still gives to the tracker, which may ask for them a moment later."""
 
 # -- connections (counts) ---------------------------------------------------
 STRANGERS_PER_ADDRESS = 8
@@ -77,6 +79,10 @@ PEERS_PER_SHARE = 1000
 """Live members of one share."""
 REQUESTS_IN_FLIGHT = 64
 """Requests that one side may have unanswered on one connection."""
+ANSWERS_AT_ONCE = 4
+"""Requests of one connection that are being read for at the same time; the others wait: bounds memory."""
+BATCHES_IN_FLIGHT = 16
+"""Batches that a peer may have sent to its tracker without an acknowledgement."""
 PEER_CONNECTIONS = 256
 """Connections of one peer with other peers."""
 
