@@ -1,0 +1,82 @@
+"""The status of a peer as values."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twistedp2p.errors import ProtocolViolation
+from twistedp2p.web.status import Amount, Failed, Missing, Moving, NotShared, Peer, Rates, Status, Tracker, parse_status
+
+FULL = {
+    "version": 1,
+    "folder": "/home/ada/shared",
+    "share": "00" * 20,
+    "node": "n" * 32,
+    "name": "ada",
+    "replica": "11" * 8,
+    "state": "syncing",
+    "in_sync": False,
+    "tracker": {"address": "192.0.2.7:17411", "connected": True, "since": 1.5},
+    "peers": [
+        {
+            "node": "m" * 32,
+            "name": "bob",
+            "addresses": ["192.0.2.8:4001"],
+            "connected": True,
+            "bytes_in": 10,
+            "bytes_out": 20,
+            "rate_in": 1.0,
+            "rate_out": 2,
+        }
+    ],
+    "files": 10,
+    "folders": 2,
+    "bytes": 1000,
+    "missing": {"files": 4, "bytes": 400, "first": ["a", "b"]},
+    "moving": [{"path": "a", "size": 100, "done": 50, "rate": 25.0, "from": ["bob"]}],
+    "rates": {"in": 25.0, "out": 5.0},
+    "not_shared": [{"path": "link", "reason": "a symbolic link"}],
+    "errors": [{"path": "b", "text": "The disk is full."}],
+    "trash": {"files": 1, "bytes": 5},
+}
+
+
+class StatusTests(SynchronousTestCase):
+    """From JSON to values."""
+
+    def test_all_of_it(self) -> None:
+        """Every field of version 1 arrives."""
+        self.assertEqual(
+            parse_status(FULL),
+            Status(
+                folder="/home/ada/shared",
+                share="00" * 20,
+                node="n" * 32,
+                name="ada",
+                replica="11" * 8,
+                state="syncing",
+                tracker=Tracker("192.0.2.7:17411", True, 1.5),
+                peers=(Peer("m" * 32, "bob", ("192.0.2.8:4001",), True, 10, 20, 1.0, 2.0),),
+                files=10,
+                folders=2,
+                bytes=1000,
+                missing=Missing(4, 400, ("a", "b")),
+                moving=(Moving("a", 100, 50, 25.0),),
+                rates=Rates(25.0, 5.0),
+                not_shared=(NotShared("link", "a symbolic link"),),
+                errors=(Failed("b", "The disk is full."),),
+                trash=Amount(1, 5),
+            ),
+        )
+
+    def test_other_version(self) -> None:
+        """A peer that says less, or more, or is in a state of a later version, is understood."""
+        self.assertEqual(parse_status({"folder": "/x"}), Status("/x"))
+        self.assertEqual(parse_status({"folder": "/x", "later": 1, "state": "resting"}).state, "resting")
+        self.assertEqual(parse_status({"folder": "/x", "rates": {}}).rates, Rates())
+
+    def test_not_a_status(self) -> None:
+        """Anything else is an error of ours, not a crash."""
+        wrong: list[object] = [None, [], {}, {"folder": 1}, {"folder": "/x", "rates": 7}]
+        for data in (*wrong, {"folder": "/x", "peers": [{}]}):
+            self.assertRaises(ProtocolViolation, parse_status, data)

@@ -1,0 +1,151 @@
+"""The control API of a running peer: JSON over HTTP on a UNIX socket that only its owner can use.
+
+    GET  /status    the state of the peer: `twistedp2p.web.status` describes it
+    GET  /invite    {"invite": TEXT}; TEXT is a secret
+    GET  /version   {"version": of the package, "api": 1}
+    POST /stop      the peer ends; answered before it does
+
+An error is answered with a fitting HTTP status and {"error": CODE, "text": SENTENCE}. Whoever can open the
+socket is the owner of the folder, so there is nothing to prove.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, cast
+
+from twisted.application.service import Service
+from twisted.internet import tcp
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IReactorUNIX
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+from twisted.web import http
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+
+from twistedp2p import __version__
+from twistedp2p.errors import FolderUnusable, TwistedP2PError
+
+__all__ = ["API_VERSION", "ControlService", "ControlSite", "ControlView"]
+
+API_VERSION = 1
+
+_Answer = tuple[int, Mapping[str, Any]]
+
+
+class ControlView(Protocol):
+    """What the API asks of the peer. Each raises `TwistedP2PError` if it can not answer now."""
+
+    def status(self) -> Mapping[str, Any]:
+        """Return the state of the peer, of values that JSON has."""
+
+    def invite(self) -> str:
+        """Return the invite of the share."""
+
+    def stop(self) -> None:
+        """Begin to end the peer."""
+
+
+class _Api(Resource):
+    """Every path of the API."""
+
+    isLeaf = True
+
+    def __init__(self, view: ControlView) -> None:
+        super().__init__()
+        self._calls: dict[bytes, dict[bytes, Callable[[], _Answer]]] = {
+            b"/status": {b"GET": lambda: (http.OK, view.status())},
+            b"/invite": {b"GET": lambda: (http.OK, {"invite": view.invite()})},
+            b"/version": {b"GET": lambda: (http.OK, {"version": __version__, "api": API_VERSION})},
+            b"/stop": {b"POST": lambda: _stop(view)},
+        }
+
+    def render(self, request: Request) -> bytes:
+        """Answer one request."""
+        code, answer = self._answer(request)
+        request.setResponseCode(code)
+        request.setHeader(b"content-type", b"application/json")
+        return json.dumps(answer).encode() + b"\n"
+
+    def _answer(self, request: Request) -> _Answer:
+        calls = self._calls.get(request.path)
+        if calls is None:
+            return http.NOT_FOUND, {"error": "not-found", "text": "There is nothing of this name here."}
+        call = calls.get(request.method)
+        if call is None:
+            request.setHeader(b"allow", b", ".join(calls))
+            return http.NOT_ALLOWED, {"error": "method", "text": "This can not be done with it."}
+        try:
+            return call()
+        except TwistedP2PError as error:
+            return http.SERVICE_UNAVAILABLE, {"error": error.code, "text": str(error)}
+
+
+def _stop(view: ControlView) -> _Answer:
+    view.stop()
+    return http.ACCEPTED, {"stopping": True}
+
+
+class ControlSite(Site):
+    """The HTTP side of the API; keeps no log of requests."""
+
+    def __init__(self, view: ControlView, reactor: IReactorTime) -> None:
+        super().__init__(_Api(view), reactor=reactor)
+
+    # The inherited ones write a line for each request, and wake up every second for its date.
+
+    def startFactory(self) -> None:
+        """Nothing to open."""
+
+    def stopFactory(self) -> None:
+        """Nothing to close."""
+
+    def log(self, request: http.Request) -> None:
+        """Write nothing."""
+
+
+class ControlService(Service):
+    """Serves the API at `path`, a UNIX socket of mode 0600.
+
+    Start it only while this process has the folder's lock: a socket that is there is then the leftover of a
+    process that was killed, and is removed. Starting raises `FolderUnusable` if there is no folder for it.
+    """
+
+    def __init__(self, reactor: IReactorUNIX, clock: IReactorTime, view: ControlView, path: str) -> None:
+        self._reactor = reactor
+        self._clock = clock
+        self._view = view
+        self._path = path
+        self._port: IListeningPort | None = None
+
+    def startService(self) -> None:
+        """Listen."""
+        folder = os.path.dirname(self._path)
+        if not os.access(folder, os.W_OK):
+            raise FolderUnusable(f"{folder} is missing or can not be written to: the control socket has no place.")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+        site = ControlSite(self._view, self._clock)
+        self._port = self._reactor.listenUNIX(self._path, cast("Factory[Any]", site), mode=0o600)
+        super().startService()
+
+    def stopService(self) -> Deferred[None] | None:
+        """Listen no longer; the socket is removed."""
+        super().stopService()
+        port, self._port = self._port, None
+        return Deferred.fromCoroutine(_close(port)) if port is not None else None
+
+
+async def _close(port: IListeningPort) -> None:
+    try:
+        stopped = port.stopListening()
+        if stopped is not None:
+            await stopped
+    except FileNotFoundError:
+        # The socket was removed, with its folder perhaps. Twisted stops there; this is the rest of what it does.
+        tcp.Port.connectionLost(cast(tcp.Port, port), Failure(ConnectionDone()))

@@ -1,0 +1,125 @@
+"""What ``GET /status`` of a running peer says, version 1, as values.
+
+Fields that are missing have their defaults and unknown ones are skipped, so that a command and a peer of
+different versions understand each other. Sizes are in bytes, rates in bytes a second, times in seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from attrs import frozen
+
+from twistedp2p.errors import ProtocolViolation
+
+__all__ = ["Amount", "Failed", "Missing", "Moving", "NotShared", "Peer", "Rates", "Status", "Tracker", "parse_status"]
+
+
+@frozen
+class Tracker:
+    """The tracker that the peer uses: HOST:PORT, and since when (seconds of the epoch) it is, or is not, connected."""
+
+    address: str = ""
+    connected: bool = False
+    since: float | None = None
+
+
+@frozen
+class Peer:
+    """Another live member, and what came from it and went to it."""
+
+    node: str
+    name: str = ""
+    addresses: tuple[str, ...] = ()
+    connected: bool = False
+    bytes_in: int = 0
+    bytes_out: int = 0
+    rate_in: float = 0.0
+    rate_out: float = 0.0
+
+
+@frozen
+class Missing:
+    """What is known of and not here yet; `first` names the first few."""
+
+    files: int = 0
+    bytes: int = 0
+    first: tuple[str, ...] = ()
+
+
+@frozen
+class Moving:
+    """A content under way to this peer."""
+
+    path: str
+    size: int = 0
+    done: int = 0
+    rate: float = 0.0
+
+
+@frozen
+class Rates:
+    """Content that comes in and goes out, with all peers together: `in` and `out` in the JSON."""
+
+    inward: float = 0.0
+    outward: float = 0.0
+
+
+@frozen
+class NotShared:
+    """Something in the folder that stays on this machine, and why."""
+
+    path: str
+    reason: str = ""
+
+
+@frozen
+class Failed:
+    """Something that went wrong and is tried again; `path` is empty if it concerns no single file."""
+
+    path: str = ""
+    text: str = ""
+
+
+@frozen
+class Amount:
+    """A number of files and their size."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+@frozen
+class Status:
+    """All that a running peer tells of itself."""
+
+    folder: str
+    version: int = 1
+    share: str = ""
+    node: str = ""
+    name: str = ""
+    replica: str = ""
+    state: Literal["starting", "waiting-for-tracker", "scanning", "syncing", "in-sync"] | str = "starting"
+    in_sync: bool = False
+    tracker: Tracker = Tracker()
+    peers: tuple[Peer, ...] = ()
+    files: int = 0
+    folders: int = 0
+    bytes: int = 0
+    missing: Missing = Missing()
+    moving: tuple[Moving, ...] = ()
+    rates: Rates = Rates()
+    not_shared: tuple[NotShared, ...] = ()
+    errors: tuple[Failed, ...] = ()
+    trash: Amount = Amount()
+
+
+def parse_status(data: object) -> Status:
+    """Return the status that the decoded JSON `data` is; raises `ProtocolViolation`."""
+    if isinstance(data, dict) and isinstance(rates := data.get("rates"), dict):
+        data = {**data, "rates": {"inward": rates.get("in", 0.0), "outward": rates.get("out", 0.0)}}
+    try:
+        return msgspec.convert(data, Status)
+    except msgspec.ValidationError as error:
+        raise ProtocolViolation(f"The peer's status can not be read ({error}): is it of another version?") from error
