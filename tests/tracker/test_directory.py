@@ -236,6 +236,20 @@ class BatchTests(SynchronousTestCase):
                 directory.apply(a.member, batch, blobs("y"), 0.0)
         self.assertEqual((len(directory.log), directory.log.end, directory.holders_of(0)), (1, 1, (a.member,)))
 
+    def test_building_on_nothing(self) -> None:
+        """A batch that builds on one that was lost or not understood is not applied; only a full one is."""
+        directory = share()
+        a = join(directory, "a")
+        say(directory, a, 1, "x")
+        with self.assertRaises(Unresolved):
+            say(directory, a, 3, "z")
+        self.assertIsNone(say(directory, a, 4, "z"))
+        self.assertEqual(directory.log.digest.value(), digest("x"))
+        self.assertEqual(
+            say(directory, a, 5, "x", "z", full=True), Applied((0, 1) if key("x") < key("z") else (1, 0), True)
+        )
+        self.assertIsNotNone(say(directory, a, 6, "y"))
+
     def test_reference(self) -> None:
         """A full batch of sets that the directory has needs no list; one of other sets must be said."""
         directory = share()

@@ -83,6 +83,7 @@ class Member:
         self.held = Digest()
         self.echoes = NumberSet()  # said to be held in this very session: needs no delta
         self.news_read = 0
+        self.must_say_all = False
 
 
 class ShareDirectory:
@@ -225,9 +226,10 @@ class ShareDirectory:
     def apply(self, session: int, batch: Batch, blobs: Mapping[bytes, bytes], now: float) -> Applied | None:
         """Apply `batch` of that session, whole; `blobs` has the records that were `missing`.
 
-        Returns None if the session is over. A batch that was applied before changes nothing and is acknowledged
-        again. Raises `Unresolved` if the peer must say everything, `ProtocolViolation` for a blob that is not what its
-        key says and for more items than a peer may have, `ConnectionFull` if there is no room; then nothing changed.
+        Returns None if the session is over, or the batch builds on one that could not be applied. A batch that was
+        applied before changes nothing and is acknowledged again. Raises `Unresolved` if the peer must say everything,
+        `ProtocolViolation` for a blob that is not what its key says and for more items than a peer may have,
+        `ConnectionFull` if there is no room; then nothing changed.
         """
         member = self._members.get(session)
         if member is None:
@@ -237,6 +239,21 @@ class ShareDirectory:
         if self._is_old(member, batch):
             again = [item.number for key in keys if (item := self.log.find(key)) is not None]
             return Applied(tuple(again) if len(again) == len(keys) else (), False)
+        if member.must_say_all and not batch.full:
+            return None
+        try:
+            fresh = self._take(member, batch, keys, blobs)
+        except Unresolved:
+            member.must_say_all = True
+            raise
+        member.must_say_all = False
+        member.last_applied = batch.number
+        return Applied(tuple(self._number(key) for key in keys), fresh)
+
+    def _take(self, member: Member, batch: Batch, keys: list[bytes], blobs: Mapping[bytes, bytes]) -> bool:
+        """Check `batch`, then make it so; return whether the log has grown."""
+        if not batch.full and batch.number != member.last_applied + 1:
+            raise Unresolved("a batch before this one was lost")
         fresh = self._new_blobs(keys, blobs)
         if _is_bare(batch):
             assert batch.reference is not None
@@ -253,8 +270,7 @@ class ShareDirectory:
         if batch.full:
             member.echoes = NumberSet()
         member.echoes.update(self._numbers(batch.held))
-        member.last_applied = batch.number
-        return Applied(tuple(self._number(key) for key in keys), bool(fresh))
+        return bool(fresh)
 
     @staticmethod
     def _is_old(member: Member, batch: Batch) -> bool:
