@@ -11,10 +11,12 @@ from __future__ import annotations
 import os
 import shutil
 import unittest
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
 IN_CI = os.environ.get("CI") == "true"
 LONG = os.environ.get("TWISTEDP2P_LONG") == "1"
@@ -23,6 +25,8 @@ LONG = os.environ.get("TWISTEDP2P_LONG") == "1"
 settings.register_profile("short", deadline=None)
 settings.register_profile("long", deadline=None, max_examples=1000)
 settings.load_profile("long" if LONG else "short")
+# Found failures are kept in the checkout, whatever the working directory is by then.
+set_hypothesis_home_dir(Path(__file__).parent.parent / ".hypothesis")
 
 
 def need_tool(name: str) -> str:
@@ -31,6 +35,15 @@ def need_tool(name: str) -> str:
     if path is None:
         raise unittest.SkipTest(f"the program {name!r} is not installed")
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run the tests in a temporary folder, as trial does: `mktemp` makes its files in the working directory."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("run"))
+    yield
+    os.chdir(before)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -171,26 +171,21 @@ def test_imports_look_up_the_list() -> None:
     assert wrong == []
 
 
-# One group, so that under xdist one worker starts the interpreters, once, for the three tests.
-@pytest.mark.xdist_group("layers")
 def test_every_module_can_be_imported_alone() -> None:
     """Each module imports cleanly in a fresh interpreter: there are no import cycles."""
     assert {name: error for name, (error, _, _) in loads().items() if error} == {}
 
 
-@pytest.mark.xdist_group("layers")
 def test_pure_modules_load_no_twisted() -> None:
     """A module of values and decisions does not load Twisted, neither itself nor through others."""
     assert [name for name, (_, twisted, _) in loads().items() if twisted and is_pure(name)] == []
 
 
-@pytest.mark.xdist_group("layers")
 def test_nothing_but_tap_loads_the_reactor() -> None:
     """No module outside `tap` loads the global reactor: the embedding program chooses it."""
     assert [name for name, (_, _, reactor) in loads().items() if reactor] == []
 
 
-@pytest.mark.xdist_group("layers")
 def test_fresh_interpreter_sees_twisted() -> None:
     """The check itself notices Twisted where it is loaded."""
     assert loads()["echo"] == ("", True, False)

@@ -21,9 +21,6 @@ from twisted.plugin import getPlugins
 
 from twistedp2p import __version__
 
-# One worker builds once, for all tests here.
-pytestmark = pytest.mark.xdist_group("packaging")
-
 ROOT = Path(__file__).parent.parent
 SERVICES = {"echo", "tracker", "peer"}
 INSTALLS = ("plain", "from_sdist", "editable")
