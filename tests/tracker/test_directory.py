@@ -429,22 +429,24 @@ def test_bookkeeping(steps: list[tuple[int, list[str], list[bool]]]) -> None:
     members = [join(directory, str(number)) for number in range(3)]
     knows: list[dict[str, bool]] = [{}, {}, {}]
     seen: list[set[str]] = [set(), set(), set()]
-    for number, (who, names, holding) in enumerate(steps, 1):
+    numbers = [0, 0, 0]
+    for turn, (who, names, holding) in enumerate(steps, 1):
+        numbers[who] += 1
         now = dict(zip(names, holding, strict=False))
         gone = tuple(key(name) for name in knows[who] if name not in now)
         say(
             directory,
             members[who],
-            number,
+            numbers[who],
             *(name for name in now if now[name]),
             known=tuple(name for name in now if not now[name]),
-            gone=() if number % 3 == 0 else gone,
-            full=number % 3 == 0,
+            gone=() if turn % 3 == 0 else gone,
+            full=turn % 3 == 0,
         )
         knows[who] = now
         if who < 2:
             seen[who] |= {name for name in now if now[name]}
-        reader = number % 2
+        reader = turn % 2
         seen[reader] |= set(read(directory, members[reader]))
     everything = {name for one in knows for name in one}
     assert directory.log.digest.value() == digest(*everything)
