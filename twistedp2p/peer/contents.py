@@ -23,8 +23,6 @@ from twistedp2p.versions import Kind
 
 __all__ = ["Contents"]
 
-_COPY_BYTES = 1024 * 1024
-
 
 class Contents:
     """Finds contents by their id, and makes private copies that can be published."""
@@ -39,12 +37,14 @@ class Contents:
         self._trash = trash
         self._eye = eye
         self._copies = 0
+        self.taken: list[str] = []
+        """Entries of the trash that are not there any more, to be forgotten with the next commit."""
 
     def has(self, content: bytes) -> bool:
         """Whether this content is on this disk, as far as can be told without reading it."""
         if self._parts.has(content):
             return True
-        if any(self._trash.look(name) is not None for name in self._index.trash_with_content(content)):
+        if any(self._trash.look(entry.name) is not None for entry in self._index.trash_with_content(content)):
             return True
         return self.file_with(content) is not None
 
@@ -62,11 +62,11 @@ class Contents:
         """
         if self._parts.has(content):
             return self._parts.locate(content)
-        for name in self._index.trash_with_content(content):
-            if self._trash.has(name, content):
-                self._index.drop_trash(name)
-                return self._trash.locate(name)
-            self._index.drop_trash(name)
+        for entry in self._index.trash_with_content(content):
+            # Only the caller's commit forgets the entry: until then a crash leaves the file listed.
+            self.taken.append(entry.name)
+            if self._trash.has(entry.name, content):
+                return self._trash.locate(entry.name)
         while (path := self.file_with(content)) is not None:
             if self._parts.take_copy(self._names.of(RelPath(path)), content):
                 return self._parts.locate(content)
@@ -93,6 +93,6 @@ class Contents:
 
     def forget_duplicates(self) -> None:
         """Remove duplicates that an earlier life of this process left."""
-        for component, _ in self._disk.list(PARTS):
+        for component, _ in self._disk.entries(PARTS):
             if b"-" in component:
                 self._disk.unlink((*PARTS, component))

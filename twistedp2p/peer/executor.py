@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from attrs import Factory, define, evolve
+from attrs import Factory, define, evolve, frozen
 
 from twistedp2p.disk.seam import Disk, Name
 from twistedp2p.errors import TwistedP2PError
@@ -48,6 +48,17 @@ class _Step:
     intent: Intent
     source: Name | None = None
     mtime_ns: int = 0
+
+
+@frozen
+class _Trashed:
+    """A file that came into the trash."""
+
+    name: str
+    path: str
+    content: bytes
+    size: int
+    kept: bool
 
 
 class Executor:
@@ -95,93 +106,114 @@ class Executor:
 
     def _keep(self, keeps: list[Keep], carried: Carried) -> None:
         """Make the bytes of losing versions durable in the trash; then, in one commit, collapse them."""
-        view = View(self._index)
+        kept: list[Keep] = []
+        trashed: list[_Trashed] = []
         for keep in keeps:
             try:
-                kept = self._keep_bytes(keep)
+                if self._keep_bytes(keep, trashed):
+                    kept.append(keep)
             except (OSError, TwistedP2PError) as error:
                 carried.errors[keep.path] = _sentence(error)
                 continue
             carried.plan.add(keep.path)
-            if kept:
-                copy = conflict_name(
-                    RelPath(keep.path),
-                    mtime_ns=keep.value.mtime_ns,
-                    author=keep.dot.rid,
-                    content_id=keep.value.content,
-                )
-                collapse(view, keep.path, keep.dot, keep.value, copy.text)
-                carried.plan.add(copy.text)
-        carried.touched |= view.commit()
+        if trashed and self._durable:
+            self._disk.sync_all()
+        view = View(self._index)
+        for keep in kept:
+            dot, value = keep.dot, keep.value
+            copy = conflict_name(
+                RelPath(keep.path), mtime_ns=value.mtime_ns, author=dot.rid, content_id=value.content
+            )
+            collapse(view, keep.path, dot, value, copy.text)
+            carried.plan.add(copy.text)
+        self._commit(view, trashed, carried)
 
-    def _keep_bytes(self, keep: Keep) -> bool:
+    def _keep_bytes(self, keep: Keep, trashed: list[_Trashed]) -> bool:
         """Make sure that the trash has these bytes; return whether it does."""
         content = keep.value.content
-        for name in self._index.trash_with_content(content):
-            if self._trash.has(name, content):
-                return True
+        if any(entry.content == content for entry in trashed):
+            return True
+        if any(self._trash.has(entry.name, content) for entry in self._index.trash_with_content(content)):
+            return True
         source = self._contents.take(content)
         if source is None:
             return False
-        self._parts.sync()
         name = self._trash.keep(source, RelPath(keep.path), self._wall())
         self._parts.published(content)
-        if self._durable:
-            self._disk.sync_all()
-        self._note_trash(name, keep.path, content, keep.value.size, kept=True)
+        trashed.append(_Trashed(name, keep.path, content, keep.value.size, True))
         return True
 
-    def _note_trash(self, name: str, path: str, content: bytes, size: int, kept: bool = False) -> None:
-        self._index.add_trash(name, path, content, size, int(self._wall() * 1e9), kept)
+    def _commit(self, view: View, trashed: list[_Trashed], carried: Carried) -> None:
+        """Commit `view`, what came into the trash, and what was taken out of it, all at once."""
+        taken, self._contents.taken = self._contents.taken, []
+        now_ns = int(self._wall() * 1e9)
+        with self._index.transaction():
+            for name in taken:
+                self._index.drop_trash(name)
+            for entry in trashed:
+                self._index.add_trash(entry.name, entry.path, entry.content, entry.size, now_ns, entry.kept)
+            carried.touched |= view.commit()
 
     # -- renames ------------------------------------------------------------
 
     def _move(self, actions: list[Action], carried: Carried) -> set[Action]:
-        """Rename files whose content goes to a new name as it leaves the old one; return the actions done by that.
+        """Rename files whose content goes to a new name as it leaves the old one; return the actions done by that."""
+        view = View(self._index)
+        pairs = self._pairs(actions, view)
+        if not pairs:
+            return set()
+        intents = []
+        for source, _ in pairs:
+            trash = self._trash.allocate(RelPath(source.path), self._wall())
+            intents.append(Intent(source.path, view.row(source.path), source.dot, Kind.FILE, None, False, trash))
+            view.set_intent(source.path, intents[-1])
+        self._commit(view, [], carried)
+        done: set[Action] = set()
+        for (source, target), intent in zip(pairs, intents, strict=True):
+            try:
+                if self._rename(intent, target, view, carried):
+                    done.update((source, target))
+            except OSError:
+                self._recovery.settle(intent, view)
+        if self._durable:
+            self._publisher.sync()
+        self._commit(view, [], carried)
+        return done
 
-        No intent is needed: after a crash, the new name is adopted and the old one is found deleted already.
-        """
+    def _pairs(self, actions: list[Action], view: View) -> list[tuple[Remove, Publish]]:
+        """Return which removal gives which new name its content."""
         leaving: dict[bytes, list[Remove]] = {}
         for action in actions:
             if isinstance(action, Remove) and action.kind == Kind.FILE:
-                row = self._index.row(action.path)
+                row = view.row(action.path)
                 if row is not None and row.signature is not None:
                     leaving.setdefault(row.content, []).append(action)
-        done: set[Action] = set()
-        if not leaving:
-            return done
-        view = View(self._index)
+        pairs = []
         for action in actions:
-            if not isinstance(action, Publish) or not leaving.get(action.value.content) or view.row(action.path):
-                continue
-            source = leaving[action.value.content][-1]
-            row = view.row(source.path)
-            if row is not None and row.signature is not None and self._rename(source.path, action, row, view):
-                leaving[action.value.content].pop()
-                done.update((source, action))
-                carried.plan.update((source.path, action.path))
-                carried.published += 1
-        if done and self._durable:
-            self._publisher.sync()
-        carried.touched |= view.commit()
-        return done
+            if isinstance(action, Publish) and view.row(action.path) is None:
+                sources = leaving.get(action.value.content)
+                if sources:
+                    pairs.append((sources.pop(), action))
+        return pairs
 
-    def _rename(self, source: str, publish: Publish, row: Row, view: View) -> bool:
-        assert row.signature is not None
-        target = RelPath(publish.path)
-        try:
-            if target.parent is not None:
-                self._folders(target.parent, view)
-            moved = self._publisher.move(RelPath(source), target, row.signature)
-        except OSError:
+    def _rename(self, intent: Intent, publish: Publish, view: View, carried: Carried) -> bool:
+        """Rename one file; False if it was not, and is settled."""
+        target, before = RelPath(publish.path), intent.before
+        assert before is not None and before.signature is not None
+        if target.parent is not None and self._folders(target.parent, view) is not None:
+            finish(view, intent, False, None, None)
             return False
-        if isinstance(moved, Obstacle):
-            return False
-        view.set_row(source, None)
-        view.set_row(
-            publish.path,
-            Row(publish.dot, row.kind, row.content, moved.executable, moved if moved == row.signature else None),
+        moved = self._publisher.move(
+            RelPath(intent.path), target, self._trash.locate(intent.trash), before.signature
         )
+        if not isinstance(moved, Signature):
+            self._recovery.settle(intent, view)
+            carried.look.update((intent.path, publish.path))
+            return False
+        finish(view, intent, True, None, _as_observed(before))
+        view.set_row(publish.path, Row(publish.dot, before.kind, before.content, before.executable, moved))
+        carried.plan.update((intent.path, publish.path))
+        carried.published += 1
         return True
 
     # -- names --------------------------------------------------------------
@@ -192,7 +224,7 @@ class Executor:
             return
         view = View(self._index)
         steps = self._prepare(actions, view, carried)
-        carried.touched |= view.commit()
+        self._commit(view, [], carried)
         staged: list[_Step] = []
         for step in steps:
             try:
@@ -211,9 +243,10 @@ class Executor:
                 self._undone(step, error, view, carried)
         if self._durable and results:
             self._publisher.sync()
+        trashed: list[_Trashed] = []
         for step, result in results:
-            self._conclude(step, result, view, carried)
-        carried.touched |= view.commit()
+            self._conclude(step, result, view, trashed, carried)
+        self._commit(view, trashed, carried)
 
     def _prepare(self, actions: list[Action], view: View, carried: Carried) -> list[_Step]:
         """Carry out what needs no intent, and make the contents and intents of the rest ready."""
@@ -301,7 +334,12 @@ class Executor:
         )
 
     def _conclude(
-        self, step: _Step, result: Signature | Replaced | Displaced | Obstacle, view: View, carried: Carried
+        self,
+        step: _Step,
+        result: Signature | Replaced | Displaced | Obstacle,
+        view: View,
+        trashed: list[_Trashed],
+        carried: Carried,
     ) -> None:
         """Note what a change of a name came to."""
         intent = step.intent
@@ -311,9 +349,9 @@ class Executor:
         if isinstance(result, Signature):
             finish(view, intent, True, _row(intent, result), None)
         elif isinstance(result, Replaced):
-            self._displaced(intent, _row(intent, result.signature), result.displaced, view, carried)
+            self._displaced(intent, _row(intent, result.signature), result.displaced, view, trashed, carried)
         elif isinstance(result, Displaced):
-            self._displaced(intent, None, result.displaced, view, carried)
+            self._displaced(intent, None, result.displaced, view, trashed, carried)
         else:
             self._recovery.settle(intent, view)
             carried.look.add(intent.path)
@@ -321,11 +359,17 @@ class Executor:
         carried.published += 1
 
     def _displaced(
-        self, intent: Intent, placed: Row | None, signature: Signature, view: View, carried: Carried
+        self,
+        intent: Intent,
+        placed: Row | None,
+        signature: Signature,
+        view: View,
+        trashed: list[_Trashed],
+        carried: Carried,
     ) -> None:
         before = intent.before
         if before is not None and before.signature == signature:
-            self._note_trash(intent.trash, intent.path, before.content, signature.size)
+            trashed.append(_Trashed(intent.trash, intent.path, before.content, signature.size, False))
             finish(view, intent, True, placed, _as_observed(before))
         elif not self._recovery.settle(intent, view):
             carried.errors[intent.path] = "a program is still writing to the file that was replaced; it is kept"

@@ -98,7 +98,7 @@ class Eye:
         for path, _ in self._index.rows_below(""):
             if path not in found and scan.covers(RelPath.parse(path, self._rules)):
                 last.missing.append(path)
-        last.hidden = [(hidden.path.text if hidden.path else _shown(hidden.name), hidden.reason) for hidden in scan.hidden]
+        last.hidden = [(_shown(hidden.name), hidden.reason) for hidden in scan.hidden]
         self._match_renames(last)
         mark.require(self._disk)
         yield last
@@ -244,7 +244,7 @@ class Eye:
         }
         gone = set(looked.gone)
         for inode in inodes:
-            for old, row in self._index.row_by_inode(*inode):
+            for old, _ in self._index.row_by_inode(*inode):
                 if old not in gone and self.signature(old) is None:
                     looked.gone.append(old)
                     gone.add(old)

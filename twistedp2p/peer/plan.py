@@ -8,7 +8,6 @@ action. Planning again after an action is always right, and doing nothing is alw
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Union
 
 from attrs import evolve, frozen
 
@@ -33,6 +32,11 @@ class Fetch:
     """Get this content from a member that has it."""
 
     want: Want
+
+    @property
+    def path(self) -> str:
+        """The path that waits for it."""
+        return self.want.path
 
 
 @frozen
@@ -69,7 +73,7 @@ class SetExecutable:
     executable: bool
 
 
-Action = Union[Keep, Fetch, Publish, MakeFolder, Remove, SetExecutable]
+Action = Keep | Fetch | Publish | MakeFolder | Remove | SetExecutable
 
 
 def plan(view: View, path: str, has: Callable[[bytes], bool]) -> list[Action]:

@@ -6,7 +6,7 @@ makes a delta whole and a batch a snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from attrs import frozen
 from twisted.logger import Logger
@@ -158,12 +158,19 @@ class Steps:
     def _reached(self, was_caught: bool, plan: frozenset[str]) -> Outcome:
         """Return what follows a step that may have reached the target."""
         if self._replica.caught and not was_caught:
-            plan |= frozenset(self._index.unsettled())
+            plan |= frozenset(_with_ancestors(self._unsettled()))
         batches: tuple[Batch, ...] = ()
         if self._replica.ready:
             batches = (*self._resend, *self._next_batch())
             self._resend = []
         return Outcome(batches=batches, plan=plan)
+
+    def _unsettled(self) -> Iterator[str]:
+        """Yield every path that planning has something to do about."""
+        after = ""
+        while found := self._index.unsettled(1000, after):
+            yield from found
+            after = found[-1]
 
     def acknowledged(self, number: int, numbers: tuple[int, ...]) -> Outcome:
         """Note that the tracker applied a batch, and the numbers that it gave to its items by key."""
@@ -211,6 +218,15 @@ class Steps:
         """Make versions of what was seen on the disk, in one commit and one batch: adds first, then deletions."""
         view = View(self._index)
         again = self._recover(view)
+        with self._index.transaction():
+            self._save(looks, view, again)
+            touched = view.commit()
+        self._announcer.changed(touched)
+        return Outcome(
+            batches=self._next_batch(), plan=frozenset(_with_ancestors(touched)) | again, look=frozenset(again)
+        )
+
+    def _save(self, looks: Iterable[Looked], view: View, again: set[str]) -> None:
         for looked in looks:
             for path, observed, manifest in looked.seen:
                 # What changed since it was read is not taken: it is looked at again.
@@ -225,11 +241,6 @@ class Steps:
                     again.add(path)
                 else:
                     save(view, path, None)
-        touched = view.commit()
-        self._announcer.changed(touched)
-        return Outcome(
-            batches=self._next_batch(), plan=frozenset(_with_ancestors(touched)) | again, look=frozenset(again)
-        )
 
     def plan(self, paths: list[str]) -> Outcome:
         """Plan these paths and carry out what can be done now."""

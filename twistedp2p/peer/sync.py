@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from twistedp2p.messages import Entry, PeerInfo, Welcome
 from twistedp2p.peer.holdings import Holdings
-from twistedp2p.peer.observe import Looked
+from twistedp2p.peer.look import Looked
 from twistedp2p.peer.replica import IndexLost
 from twistedp2p.peer.steps import Outcome, Steps
 from twistedp2p.peer.wants import Wants

@@ -1,0 +1,189 @@
+"""A folder as a member of a share: its state folder, who it is, and which share it belongs to. Blocks.
+
+    .twistedp2p/mark           says that the folder is really there, and of which share
+    .twistedp2p/lock           held by the process that serves the folder
+    .twistedp2p/key.pem        the device key
+    .twistedp2p/invite         the share's secret and trackers, as an invite (0600)
+    .twistedp2p/settings.json  ports that were taken and are kept
+    .twistedp2p/index.sqlite   the index
+    .twistedp2p/parts, trash   contents under way, and displaced ones
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twistedp2p.disk.real import RealDisk
+from twistedp2p.disk.seam import Lock
+from twistedp2p.errors import BadInvite, FolderUnusable, TwistedP2PError
+from twistedp2p.home import write_private
+from twistedp2p.identity.device import DeviceKey
+from twistedp2p.identity.invite import Invite, TrackerAddress
+from twistedp2p.identity.share import SECRET_BYTES, ShareKeys
+from twistedp2p.peer.folder import mark
+from twistedp2p.peer.options import PeerOptions
+
+__all__ = ["Member"]
+
+
+class Member:
+    """One folder of this machine that is, or becomes, a member of a share.
+
+    `open` takes the lock; everything else needs it. `close` lets others have the folder.
+    """
+
+    def __init__(self, options: PeerOptions, entropy: Callable[[int], bytes] = os.urandom) -> None:
+        self.options = options
+        self._entropy = entropy
+        self.folder = Path(os.path.realpath(options.folder))
+        self.state = self.folder / ".twistedp2p"
+        self.disk: RealDisk
+        self.key: DeviceKey
+        self.invite: Invite
+        self.keys: ShareKeys
+        self._lock: Lock | None = None
+
+    def open(self, own_tracker: Callable[[], TrackerAddress] | None = None) -> None:
+        """Open the folder: go on with its share, join one, or begin one.
+
+        `own_tracker` gives the address of the tracker that this process runs for a share that it begins.
+        Raises a `TwistedP2PError` whose text says what to do.
+        """
+        options = self.options
+        options.home.require_mark(self.folder)
+        known = options.home.member(self.folder)
+        if known is not None and known.share_id is not None and not self.folder.is_dir():
+            raise FolderUnusable(f"{self.folder} is not there: is its disk not mounted?")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.disk = RealDisk(os.fsencode(self.folder))
+        except OSError as error:
+            raise FolderUnusable(f"{self.folder} can not be used: {error.strerror}.") from error
+        mark.prepare(self.disk)
+        self._lock = mark.lock(self.disk)
+        try:
+            if mark.has_mark(self.disk):
+                self._go_on()
+            else:
+                self._begin(own_tracker)
+            self.keys = self.invite.keys()
+            self.key = self._load_key()
+            mark.create(self.disk, f"twistedp2p 1 {self.keys.share_id.hex()}\n".encode())
+            options.home.remember(self.folder, self.keys.share_id)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let other processes have the folder."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+            self.disk.close()
+
+    # -- which share --------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Go on with the share that the folder is a member of; an invite may bring other addresses of its trackers."""
+        saved = self._saved_invite()
+        asked = self.options.invite
+        if self.options.new_share:
+            raise FolderUnusable(f"{self.folder} is a member of a share: leave out --new-share to go on with that.")
+        if asked is not None and asked.keys().share_id != saved.keys().share_id:
+            raise BadInvite(f"{self.folder} is a member of another share than this invite's: use another folder.")
+        if self.options.tracker is not None and self.options.tracker not in saved.trackers:
+            asked = Invite(saved.secret, (self.options.tracker,), saved.portable)
+        self.invite = saved
+        if asked is not None:
+            self.save_invite(asked)
+
+    def _begin(self, own_tracker: Callable[[], TrackerAddress] | None) -> None:
+        """Join the share of the invite that was given, begin one, or join this person's default one."""
+        options = self.options
+        if options.invite is not None:
+            self.save_invite(options.invite)
+            return
+        if options.new_share or options.tracker is not None or own_tracker is not None:
+            self.save_invite(self._new_share(own_tracker))
+            return
+        with options.home.lock():
+            default = options.home.default_invite()
+            if default is not None:
+                if any(entry.name != ".twistedp2p" for entry in os.scandir(self.folder)):
+                    raise FolderUnusable(
+                        f"{self.folder} has files and belongs to no share yet: say --join with an invite to merge it "
+                        "into a share, or --new-share to begin one with it."
+                    )
+                self.save_invite(default)
+                return
+            invite = self._new_share(own_tracker)
+            self.save_invite(invite)
+            options.home.set_default_invite(invite)
+
+    def _new_share(self, own_tracker: Callable[[], TrackerAddress] | None) -> Invite:
+        tracker = self.options.tracker
+        if tracker is None:
+            tracker = own_tracker() if own_tracker is not None else self.options.home.tracker_address()
+        if tracker is None:
+            raise TwistedP2PError(
+                "No tracker is known on this machine: start one first (twistd -n tracker), or name one with "
+                "--tracker HOST:PORT:PIN, or join a share with --join INVITE."
+            )
+        return Invite(self._entropy(SECRET_BYTES), (tracker,), self.options.portable)
+
+    def _saved_invite(self) -> Invite:
+        try:
+            return Invite.parse((self.state / "invite").read_text())
+        except OSError as error:
+            raise FolderUnusable(
+                f"The share's secret in {self.state / 'invite'} can not be read ({error.strerror}): put it back from "
+                "another member with `twistedp2p invite`."
+            ) from error
+
+    def save_invite(self, invite: Invite) -> None:
+        """Keep this invite, and write it where the person asked for it."""
+        self.invite = invite
+        try:
+            write_private(self.state / "invite", invite.text().encode() + b"\n")
+            if self.options.invite_file is not None:
+                write_private(self.options.invite_file.absolute(), invite.text().encode() + b"\n")
+        except OSError as error:
+            raise FolderUnusable(f"The invite can not be written to {error.filename}: {error.strerror}.") from error
+
+    # -- who it is ----------------------------------------------------------
+
+    def _load_key(self) -> DeviceKey:
+        path = self.state / "key.pem"
+        if path.exists():
+            return DeviceKey.load(path.read_bytes())
+        return self.new_key()
+
+    def new_key(self) -> DeviceKey:
+        """Make another device key: this folder is a copy of a member's, or new."""
+        self.key = DeviceKey.generate(self._entropy)
+        write_private(self.state / "key.pem", self.key.private_pem())
+        return self.key
+
+    # -- what is kept -------------------------------------------------------
+
+    def setting(self, name: str) -> Any:
+        """Return a setting kept for this folder, None if there is none."""
+        return self._settings().get(name)
+
+    def keep_setting(self, name: str, value: object) -> None:
+        """Keep a setting for this folder: a port that was taken, say."""
+        settings = self._settings()
+        if settings.get(name) != value:
+            settings[name] = value
+            write_private(self.state / "settings.json", json.dumps(settings).encode())
+
+    def _settings(self) -> dict[str, Any]:
+        try:
+            found = json.loads((self.state / "settings.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
