@@ -25,6 +25,7 @@ __all__ = [
     "NoCommonVersion",
     "NoSpace",
     "NotHeld",
+    "NotServed",
     "PeerTimeout",
     "ProtocolViolation",
     "Refusal",
@@ -173,6 +174,12 @@ class FolderBusy(TwistedP2PError):
     """Another process serves this folder."""
 
     code = "folder-busy"
+
+
+class NotServed(TwistedP2PError):
+    """No process serves this folder; start one."""
+
+    code = "not-served"
 
 
 class HomeUnusable(TwistedP2PError):

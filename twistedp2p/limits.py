@@ -184,3 +184,5 @@ TRACKER_PORT = 17411
 # -- this machine -------------------------------------------------------------
 SOCKET_PATH_BYTES = 103
 """Longest path of a UNIX socket that every system takes: Linux takes 107 bytes, macOS 103."""
+CONTROL_ANSWER = 10.0
+"""A command waits this long for the running peer that it asks, seconds."""

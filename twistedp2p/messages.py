@@ -63,6 +63,8 @@ Seconds = Annotated[float, Meta(ge=0.01, le=86400.0)]
 Ranges = Annotated[tuple[tuple[Number, Number], ...], Meta(max_length=limits.LIST_ITEMS)]
 """Item numbers as (first, count) pairs."""
 Keys = Annotated[tuple[Key, ...], Meta(max_length=limits.LIST_ITEMS)]
+Priority = Annotated[int, Meta(ge=0, le=limits.SIZE_CAP)]
+"""How urgent a request is: a smaller number is answered sooner."""
 Versions = Annotated[tuple[Annotated[int, Meta(ge=0, le=65535)], ...], Meta(max_length=16)]
 
 
@@ -334,6 +336,7 @@ class GetContents:
 
     request: Request
     contents: Annotated[tuple[Hash, ...], Meta(min_length=1, max_length=limits.SMALL_CONTENTS_PER_REQUEST)]
+    priority: Priority = 0
 
 
 @frozen
@@ -342,6 +345,7 @@ class GetManifest:
 
     request: Request
     manifest: Hash
+    priority: Priority = 0
 
 
 @frozen
@@ -352,6 +356,7 @@ class GetRange:
     content: Hash
     offset: Annotated[int, Meta(ge=0, le=limits.SIZE_CAP)]
     length: Annotated[int, Meta(ge=1, le=limits.RANGE_BYTES)]
+    priority: Priority = 0
 
 
 @frozen

@@ -95,10 +95,10 @@ class SmallTests(SynchronousTestCase):
         """Priority goes before age, and can be raised while waiting."""
         swarm = Swarm()
         for number, content in enumerate(CONTENTS[:4]):
-            swarm.want(content, 100, NODES[:1], 0.0, priority=5 if number == 2 else 0)
-        swarm.prioritise(CONTENTS[3], 9, 0.0)
+            swarm.want(content, 100, NODES[:1], 0.0, priority=5 if number == 2 else 7)
+        swarm.prioritise(CONTENTS[3], 2, 0.0)
         asks = drain(swarm, NODES)
-        self.assertEqual([ask.priority for ask in asks], [9, 5, 0])
+        self.assertEqual([ask.priority for ask in asks], [2])
         self.assertEqual(contents_of(asks), [CONTENTS[3], CONTENTS[2], CONTENTS[0], CONTENTS[1]])
 
     def test_not_held(self) -> None:

@@ -95,6 +95,7 @@ class _Wanted:
     lowest: list[int] = field(factory=list)  # a heap over `todo`, with leftovers
     asked: dict[int, _Asked] = field(factory=dict)
     left: int = 0
+    missing: int = 0
     retry: dict[bytes, float] = field(factory=dict)
     queued: set[bytes] = field(factory=set)
     look_at: float = inf
@@ -126,7 +127,7 @@ class _Load:
 
 @define(order=True)
 class _Entry:
-    urgency: int
+    priority: int
     large: bool
     rank: int
     order: int
@@ -174,12 +175,13 @@ class Swarm:
         Args:
             holders: nodes that hold it.
             others: nodes to try while no holder can be asked.
-            priority: greater is sooner.
+            priority: smaller is sooner, for example the size.
         """
         wanted = _Wanted(
             content, size, manifest, manifest_bytes, priority, next(self._orders), dict.fromkeys(holders), set(others),
             lengths=None if manifest else (size,),
         )  # fmt: skip
+        wanted.missing = size
         if not manifest:
             wanted.offsets, wanted.left = [0], 1
             wanted.put_back(0)
@@ -198,6 +200,7 @@ class Swarm:
         wanted.asked.clear()
         wanted.todo.clear()
         wanted.left = len(missing)
+        wanted.missing = sum(lengths[piece] for piece in missing)
         for piece in missing:
             wanted.put_back(piece)
         self._queue(wanted, now)
@@ -236,8 +239,14 @@ class Swarm:
                 wanted.asked.pop(piece, None)
                 wanted.todo.discard(piece)
                 wanted.left -= 1
+                wanted.missing -= wanted.lengths[piece]
                 load.window = min(limits.CONNECTION_BYTES_IN_FLIGHT, load.window + wanted.lengths[piece])
         return wanted.left == 0
+
+    def missing(self, content: bytes) -> int:
+        """Return how many bytes of a content have not come yet."""
+        wanted = self._wanted.get(content)
+        return 0 if wanted is None else wanted.missing
 
     def refused(self, content: bytes, node: bytes, now: float) -> None:
         """That node does not hold it, or failed: it is not asked for this content for `limits.HOLDER_RETRY`."""
@@ -377,7 +386,7 @@ class Swarm:
         for rank, node in enumerate(nodes[: _LARGE_RANKS if large else _SMALL_RANKS]):
             if node not in wanted.queued:
                 wanted.queued.add(node)
-                entry = _Entry(-wanted.priority, large, 0 if large else rank, wanted.order, wanted.content)
+                entry = _Entry(wanted.priority, large, 0 if large else rank, wanted.order, wanted.content)
                 heappush(self._queues.setdefault(node, []), entry)
 
     def _look_again(self, wanted: _Wanted, when: float) -> None:
@@ -394,7 +403,7 @@ class Swarm:
         """Return what the first entry of a queue stands for; None if it was stale, and is removed."""
         entry = queue[0]
         wanted = self._wanted.get(entry.content)
-        if wanted is None or wanted.order != entry.order or -entry.urgency != wanted.priority:
+        if wanted is None or wanted.order != entry.order or entry.priority != wanted.priority:
             heappop(queue)
             return None
         known = node in wanted.holders or node in wanted.others
@@ -438,7 +447,7 @@ class Swarm:
             wanted = self._head(queue, node, now)
             if wanted is None:
                 continue
-            if wanted.manifest or (contents and wanted.priority != priority):
+            if wanted.manifest:
                 break
             if self._take(wanted, node, now) is None:
                 if not contents:
@@ -447,8 +456,10 @@ class Swarm:
                 continue
             heappop(queue)
             wanted.queued.discard(node)
+            if not contents:
+                priority = wanted.priority
             contents.append(wanted.content)
-            size, priority = size + wanted.size, wanted.priority
+            size += wanted.size
         return AskContents(node, tuple(contents), size, priority) if contents else None
 
     def _ask_manifest(self, wanted: _Wanted, node: bytes, now: float) -> AskManifest:

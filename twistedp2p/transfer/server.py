@@ -1,0 +1,134 @@
+"""Serving content to a peer: what it asks for is read in worker threads and sent at the pace at which it reads.
+
+Knows no folder and no index: it asks a `ContentSource`. Each answer holds at most two pieces at a time, one that is
+being sent and one that is being read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from twistedp2p import limits
+from twistedp2p.errors import NotHeld
+from twistedp2p.messages import Data, GetContents, GetManifest, GetRange, Missing
+
+__all__ = ["ContentSource", "Contents", "OpenContent"]
+
+_CONTENTS_AT_ONCE = 64
+"""Small contents read in one go: 4 MiB at most."""
+_PIECE_BYTES = 1024 * 1024
+"""Bytes of a large content read in one go."""
+
+
+class OpenContent(Protocol):
+    """A content that is being read."""
+
+    size: int
+
+    def read(self, offset: int, length: int) -> Deferred[bytes]:
+        """Return these bytes; fails with `NotHeld` if the file is not what it was any more."""
+
+    def close(self) -> None:
+        """Let go of it; may be called while a read is under way, which then ends first."""
+
+
+class ContentSource(Protocol):
+    """What this node can serve; nothing blocks the reactor's thread."""
+
+    def read_contents(self, contents: Sequence[bytes]) -> Deferred[list[bytes | None]]:
+        """Return the bytes of small contents, None for each that is not held (any more)."""
+
+    def open(self, content: bytes) -> Deferred[OpenContent]:
+        """Open a content; fails with `NotHeld`."""
+
+    def manifest(self, manifest: bytes) -> Deferred[bytes]:
+        """Return an encoded manifest; fails with `NotHeld`."""
+
+
+class Contents:
+    """Answers the requests of one connection; each method returns when the reply has been written.
+
+    Args:
+        source: what can be served.
+        send_stream: sends messages at the pace of the reader, see `FrameProtocol.send_stream`.
+    """
+
+    def __init__(self, source: ContentSource, send_stream: Callable[[Iterator[object]], Deferred[None]]) -> None:
+        self._source = source
+        self._send_stream = send_stream
+        self.sent = 0
+
+    async def contents(self, asked: GetContents) -> None:
+        """Send small contents, each as one `Data` or as `Missing`, in the order asked for."""
+        groups = [
+            asked.contents[first : first + _CONTENTS_AT_ONCE]
+            for first in range(0, len(asked.contents), _CONTENTS_AT_ONCE)
+        ]
+        reading = self._source.read_contents(groups[0])
+        for number, group in enumerate(groups):
+            found = await reading
+            if number + 1 < len(groups):
+                reading = self._source.read_contents(groups[number + 1])
+            await self._send(self._small(asked.request, group, found), reading)
+
+    async def manifest(self, asked: GetManifest) -> None:
+        """Send a manifest."""
+        encoded = await self._source.manifest(asked.manifest)
+        await self._send(self._frames(asked.request, encoded))
+
+    async def range(self, asked: GetRange) -> None:
+        """Send a range of bytes; raises NotHeld if the content is not held or not that long."""
+        opened = await self._source.open(asked.content)
+        try:
+            end = asked.offset + asked.length
+            if end > opened.size:
+                raise NotHeld("The content is shorter than that.")
+            offset = asked.offset
+            reading = opened.read(offset, min(_PIECE_BYTES, end - offset))
+            while offset < end:
+                data = await reading
+                offset += len(data)
+                if not data or offset > end:
+                    raise NotHeld("The content changed while it was read.")
+                if offset < end:
+                    reading = opened.read(offset, min(_PIECE_BYTES, end - offset))
+                await self._send(self._frames(asked.request, data), reading)
+        finally:
+            opened.close()
+
+    async def _send(self, messages: Iterator[object], reading: Deferred[Any] | None = None) -> None:
+        """Send messages; if that is cancelled or the connection lost, send no more and forget what is being read."""
+        wanted = True
+
+        def while_wanted() -> Iterator[object]:
+            for message in messages:
+                if not wanted:
+                    return
+                yield message
+
+        try:
+            await self._send_stream(while_wanted())
+        except BaseException:
+            if reading is not None:
+                reading.addErrback(lambda _: None)  # nobody waits for it any more
+            raise
+        finally:
+            wanted = False
+
+    def _frames(self, request: int, data: bytes) -> Iterator[object]:
+        view = memoryview(data)
+        for offset in range(0, len(data), limits.DATA_BYTES):
+            payload = bytes(view[offset : offset + limits.DATA_BYTES])
+            self.sent += len(payload)
+            yield Data(request, payload)
+
+    def _small(self, request: int, contents: Sequence[bytes], found: Sequence[bytes | None]) -> Iterator[object]:
+        for content, data in zip(contents, found, strict=True):
+            if data is None or len(data) > limits.SMALL_BYTES:
+                yield Missing(request, content)
+            else:
+                self.sent += len(data)
+                yield Data(request, data)
