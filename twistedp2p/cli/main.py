@@ -1,0 +1,65 @@
+"""The `twistedp2p` command. Every error that a person can mend is one sentence on stderr and exit status 1."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from twistedp2p import __version__
+from twistedp2p.errors import TwistedP2PError
+
+__all__ = ["command", "main"]
+
+_COMMANDS = {
+    "invite": "Print the invite of a shared folder.",
+    "join": "Make a folder a member of a share.",
+    "share": "Share a folder; print the invite that admits others.",
+    "status": "Say what a running peer is doing.",
+}
+"""Each in a module of its name, which is imported only when it runs: `status` needs no network of ours."""
+
+
+class _Commands(click.Group):
+    """The commands; errors of the package are turned into a sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name, None if there is none."""
+        if cmd_name not in _COMMANDS:
+            return None
+        found: click.Command = importlib.import_module(f"twistedp2p.cli.{cmd_name}").command
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except TwistedP2PError as error:
+            click.echo(f"twistedp2p: {error}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="twistedp2p", message="%(prog)s %(version)s")
+def command() -> None:
+    """One folder on several machines, without a cloud.
+
+    `twistedp2p share DIR` on the first machine prints an invite;
+    `twistedp2p join INVITE DIR` on the others, and the folders are the same from then on.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line `arguments`, by default those of this process; ends by SystemExit."""
+    command.main(arguments if arguments is None else list(arguments), prog_name="twistedp2p")

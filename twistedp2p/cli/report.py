@@ -1,0 +1,76 @@
+"""The status of a peer as a person reads it: a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from twistedp2p.cli.progress import line, state_text
+from twistedp2p.cli.words import count, duration, rate, shown, size
+from twistedp2p.limits import TRASH_DAYS
+from twistedp2p.web.status import Peer, Status
+
+__all__ = ["report"]
+
+_MOST = 20
+"""Lines of one list; the rest is counted. --json has them all."""
+
+
+def report(status: Status) -> list[str]:
+    """Return the lines of `twistedp2p status`: what is true first, then what is under way, then what is wrong."""
+    lines = [f"{shown(status.folder)}: {state_text(status)}", f"  {line(status)}", f"  {_who(status)}"]
+    lines += [f"  tracker {_tracker(status)}"]
+    lines += _list(count(len(status.peers), "other peer"), [_peer(peer) for peer in status.peers])
+    if status.missing.files:
+        missing = [shown(path) for path in status.missing.first]
+        lines += _list(
+            f"missing: {count(status.missing.files, 'file')}, {size(status.missing.bytes)}",
+            missing,
+            status.missing.files,
+        )
+    lines += _list("arriving", list(_moving(status)))
+    left_out = [f"{shown(item.path)} ({shown(item.reason)})" for item in status.not_shared]
+    lines += _list(f"not shared: {len(left_out):,}", left_out)
+    problems = [": ".join(shown(word) for word in (item.path, item.text) if word) for item in status.errors]
+    lines += _list(count(len(problems), "problem"), problems)
+    if status.trash.files:
+        trash = f"{count(status.trash.files, 'file')}, {size(status.trash.bytes)}"
+        lines.append(f"  trash: {trash}; kept for {TRASH_DAYS} days")
+    return lines
+
+
+def _who(status: Status) -> str:
+    name = f"{shown(status.name)}, " if status.name else ""
+    return f"this peer is {name}node {shown(status.node)[:8]}, in share {shown(status.share)[:8]}"
+
+
+def _tracker(status: Status) -> str:
+    tracker = status.tracker
+    if not tracker.address:
+        return "not known yet"
+    return f"{shown(tracker.address)}: {'connected' if tracker.connected else 'not reached'}"
+
+
+def _peer(peer: Peer) -> str:
+    name = shown(peer.name) or shown(peer.node)[:8]
+    where = ", ".join(shown(address) for address in peer.addresses)
+    moved = f"in {size(peer.bytes_in)}, out {size(peer.bytes_out)}"
+    if peer.rate_in >= 1 or peer.rate_out >= 1:
+        moved += f"; now in {rate(peer.rate_in)}, out {rate(peer.rate_out)}"
+    return f"{name} at {where or 'no address'}: {moved}{'' if peer.connected else ' (no connection now)'}"
+
+
+def _moving(status: Status) -> Iterator[str]:
+    for item in status.moving:
+        text = f"{shown(item.path)}: {size(item.done)} of {size(item.size)}"
+        if item.rate >= 1:
+            text += f", {rate(item.rate)}, {duration(max(0, item.size - item.done) / item.rate)} to go"
+        yield text
+
+
+def _list(title: str, items: list[str], total: int | None = None) -> list[str]:
+    """Return the lines of a list; nothing if it is empty. `total` counts also what `items` leaves out."""
+    total = len(items) if total is None else total
+    if not total:
+        return []
+    more = total - len(items[:_MOST])
+    return [f"  {title}", *(f"    {item}" for item in items[:_MOST]), *([f"    and {more:,} more"] if more > 0 else [])]

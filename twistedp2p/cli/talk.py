@@ -1,0 +1,54 @@
+"""Asking a running peer, from a command that has no reactor: HTTP over the UNIX socket of its folder."""
+
+from __future__ import annotations
+
+import json
+import socket
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+from twistedp2p.errors import NotServed, Refusal
+from twistedp2p.home import Home
+from twistedp2p.limits import CONTROL_ANSWER
+
+__all__ = ["ask"]
+
+
+class _UNIXConnection(HTTPConnection):
+    """An HTTP connection to a UNIX socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=CONTROL_ANSWER)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect; http.client calls this."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def ask(home: Home, folder: Path, path: str, method: str = "GET") -> dict[str, Any]:
+    """Return what the peer that serves `folder` answers to a request of its API (`twistedp2p.web.api`).
+
+    Raises:
+        NotServed: no process serves the folder, or it does not answer.
+        Refusal: it answers with an error; its sentence is the text.
+    """
+    connection = _UNIXConnection(home.control_socket(folder))
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        body = json.loads(response.read())
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+        raise NotServed(f"No peer is running for {folder}: start it with `twistedp2p share {folder}`.") from None
+    except (OSError, HTTPException, ValueError) as error:
+        raise NotServed(f"The peer that serves {folder} does not answer ({error}).") from error
+    finally:
+        connection.close()
+    if not isinstance(body, dict):
+        raise NotServed(f"The peer that serves {folder} does not answer: is it of another version?")
+    if response.status >= 400:
+        raise Refusal(str(body.get("text", response.reason)))
+    return body
