@@ -103,6 +103,7 @@ class TrashStore:
             if entry.name[:8] < oldest and not keep(entry.name):
                 self._disk.unlink(self.locate(entry.name))
                 removed += 1
+        self._days.clear()
         for day in self._folders():
             if day < oldest:
                 with contextlib.suppress(OSError):  # not empty: something in it is kept
