@@ -37,6 +37,8 @@ from twistedp2p.wire import Codec
 __all__ = ["FrameProtocol", "LinkState"]
 
 _PREFIX = 4
+_NO_VERSION = "no application protocol"
+"""What OpenSSL calls the alert of a server that speaks none of the versions offered (RFC 7301)."""
 _SENTENCE = 400
 """As much of a refusal's text as the message takes."""
 
@@ -74,6 +76,8 @@ class FrameProtocol(Int32StringReceiver):
         self.network = network
         self.clock = network.clock
         self.link_state = LinkState.CONNECTED
+        self.error: TwistedP2PError | None = None
+        """Why this side ended the connection, or could not have it; None if it did not."""
         self.MAX_LENGTH = first_frame_bytes
         self._codec = codec
         self._alpn = alpn
@@ -175,10 +179,12 @@ class FrameProtocol(Int32StringReceiver):
         self._log.warn("Refused {peer}: {error}", peer=self._peer(), error=error)
         self.close(Refused(error_to_code(error), str(error)[:_SENTENCE]))
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: str | TwistedP2PError) -> None:
         """Drop the connection at once, with what was not sent yet, and take nothing more from it."""
         if self.link_state is LinkState.CLOSED:
             return
+        if isinstance(reason, TwistedP2PError):
+            self.error = reason
         self._log.warn("Dropped {peer}: {reason}", peer=self._peer(), reason=reason)
         self.link_state = LinkState.CLOSED
         self._stop_timers()
@@ -199,7 +205,7 @@ class FrameProtocol(Int32StringReceiver):
         try:
             channel = self.network.channel(self._link, alpn=self._alpn, dialled=self._dialled)
         except NoCommonVersion as error:
-            self.abort(str(error))
+            self.abort(error)
             return
         self.link_state = LinkState.SECURED
         self.secured(channel)
@@ -226,9 +232,9 @@ class FrameProtocol(Int32StringReceiver):
             self.message_received(self._codec.decode(string))
         except UnknownType as error:
             if not (error.skippable and self.proven):
-                self.abort(str(error))
+                self.abort(error)
         except (ProtocolViolation, BadProof) as error:
-            self.abort(str(error))
+            self.abort(error)
 
     def lengthLimitExceeded(self, length: int) -> None:
         """Abort: the default would go on buffering for as long as the other side sends."""
@@ -236,6 +242,8 @@ class FrameProtocol(Int32StringReceiver):
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008  # as Twisted has it
         """Let everything go, and tell the conversation."""
+        if self.link_state is LinkState.CONNECTED and _NO_VERSION in str(reason.value):
+            self.error = NoCommonVersion(f"The other side does not speak {self._alpn}; update the older of the two.")
         self.link_state = LinkState.CLOSED
         self._stop_timers()
         self._drop_streams()

@@ -22,6 +22,7 @@ from twisted.internet.endpoints import (
     wrapClientTLS,
 )
 from twisted.internet.interfaces import (
+    IAddress,
     IListeningPort,
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
@@ -80,6 +81,15 @@ def _any_certificate(connection: SSL.Connection, certificate: X509, error: int, 
     return True
 
 
+class _ServerFactory(TLSMemoryBIOFactory):
+    """Twisted's, except that the factory inside may turn a caller away by returning None."""
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """Return the TLS side of the protocol inside; None if there is none."""
+        wrapped = self.wrappedFactory.buildProtocol(addr)
+        return None if wrapped is None else self.protocol(self, wrapped)
+
+
 class TLSNetwork:
     """The real network: TCP, UNIX sockets and TLS 1.3 with the key of this device."""
 
@@ -102,7 +112,7 @@ class TLSNetwork:
 
     def listen(self, endpoint: str, factory: IProtocolFactory, *, alpn: str) -> Deferred[IListeningPort]:
         """Listen on a Twisted endpoint description (tcp:, tcp6:, unix:), which says nothing of TLS."""
-        wrapped = TLSMemoryBIOFactory(self._creator(alpn), False, factory)
+        wrapped = _ServerFactory(self._creator(alpn), False, factory)
         listening: Deferred[IListeningPort] = serverFromString(self._reactor, endpoint).listen(wrapped)
         return listening
 
