@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from enum import Enum
-from typing import cast
+from typing import Any, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProducer, ITCPTransport
 from twisted.logger import Logger
@@ -89,6 +89,8 @@ class FrameProtocol(Int32StringReceiver):
         self._blocked = False
         self._unread = 0
         self._draining = False
+        self._parsing = False
+        self._held = 0
         self._streams: deque[tuple[Iterator[object], Deferred[None]]] = deque()
         self._deadline = Alarm(self.clock, lambda: self.abort("no handshake and proof in time"))
         self._too_slow = Alarm(self.clock, self._check_rate)
@@ -161,6 +163,24 @@ class FrameProtocol(Int32StringReceiver):
         self._drain()
         return done
 
+    def hold_reading(self, wait: Deferred[Any] | None) -> None:
+        """Read nothing more until `wait` has fired; None is no wait. Its failure ends the connection, and is a bug."""
+        if wait is None:
+            return
+        self._held += 1
+        if not self.paused and not self._deaf:
+            self.pauseProducing()
+
+        def go_on(result: object) -> None:
+            self._held -= 1
+            if isinstance(result, Failure) and not result.check(CancelledError):
+                self._log.failure("What was received could not be taken in", failure=result)
+                self.abort("an error on this side")
+            elif not self._held and not self._deaf:
+                self.resumeProducing()
+
+        wait.addBoth(go_on)
+
     def close(self, *last_words: object) -> None:
         """Send `last_words` and close; abort if they have not left after `REFUSAL_LINGER`."""
         for message in last_words:
@@ -216,9 +236,21 @@ class FrameProtocol(Int32StringReceiver):
             return
         self._received += len(data)
         self._incomplete += len(data)
-        super().dataReceived(data)
+        self._parsing = True
+        try:
+            super().dataReceived(data)
+        finally:
+            self._parsing = False
         if self._incomplete and not self._too_slow.is_set and not self._deaf:
             self._watch_rate()
+
+    def resumeProducing(self) -> None:
+        """Read on. Twisted's would read the same bytes again if a message that is being handed on asked for it."""
+        if self._parsing:
+            self.paused = False
+            cast(IPushProducer, self._link).resumeProducing()
+        else:
+            super().resumeProducing()
 
     def stringReceived(self, string: bytes) -> None:
         """Decode one frame and hand its message on."""

@@ -1,0 +1,425 @@
+"""Tracker conversation, the peer's side: one connection to a tracker, from the pin of its key to the goodbye.
+
+    peer                                            tracker
+    1. checks the pin; Hello                        Welcome
+    2. Announce, several batches under way          Need, Announced
+       Blobs, a run for each Need
+    3.                                              Peers, Delta, Holders
+       WhoHolds                                     HoldersOf
+    4. KeepAlive at every interval                  Alive, within `limits.REPLY`
+       Pong                                         Ping
+    5. Goodbye                                      closes
+
+What arrives is handed to `Updates`; nothing is decided here. Reading stops while a delta is committed, so that a
+share of any size arrives at the pace of this disk. Dialling again after a break is `client`'s task.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from typing import Any, Protocol
+
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twistedp2p import limits
+from twistedp2p.errors import (
+    NoCommonVersion,
+    PeerTimeout,
+    ProtocolViolation,
+    TwistedP2PError,
+    WrongTracker,
+    code_to_error,
+)
+from twistedp2p.framing.alarm import Alarm
+from twistedp2p.framing.frames import FrameProtocol
+from twistedp2p.framing.handshake import prove
+from twistedp2p.framing.network import TRACKER_ALPN, Network
+from twistedp2p.identity.device import pin_of
+from twistedp2p.identity.proof import Channel, Role
+from twistedp2p.identity.share import ShareKeys
+from twistedp2p.messages import (
+    Address,
+    Alive,
+    Announced,
+    Blobs,
+    Delta,
+    Entry,
+    Goodbye,
+    Hello,
+    Holders,
+    HoldersOf,
+    KeepAlive,
+    Need,
+    PeerInfo,
+    Peers,
+    Ping,
+    Pong,
+    Refused,
+    SetDigest,
+    Welcome,
+    WhoHolds,
+)
+from twistedp2p.ranges import from_ranges, to_ranges
+from twistedp2p.tracker.batch import Batch, announcements
+from twistedp2p.tracker.registry import HoldersEntry
+from twistedp2p.wire import TRACKER, pieces
+
+__all__ = ["HelloFacts", "TrackerConversation", "Updates"]
+
+
+@frozen
+class HelloFacts:
+    """What a peer says of itself when it connects; `nonce` is 16 bytes, new at each start of the process.
+
+    `known` and `held` are the digests of what is in its index, before anything is announced.
+    """
+
+    nonce: bytes
+    name: str
+    versions: tuple[int, ...]
+    addresses: tuple[Address, ...]
+    epoch: bytes
+    cursor: int
+    known: SetDigest
+    held: SetDigest
+
+
+class Updates(Protocol):
+    """What takes the news from a tracker, and answers its questions; each may answer now or later."""
+
+    def hello(self) -> Deferred[HelloFacts]:
+        """Return who this peer is, and how far it has read: asked at each connection."""
+
+    def said(self) -> Deferred[tuple[SetDigest, SetDigest]]:
+        """Return the digests of what was announced as known and as held."""
+
+    def welcomed(self, welcome: Welcome) -> Deferred[None] | None:
+        """A session begins."""
+
+    def delta_entries(self, entries: tuple[Entry, ...]) -> Deferred[None] | None:
+        """A piece of a delta; nothing more is read until the Deferred, if there is one, has fired."""
+
+    def delta_end(self, end: int) -> Deferred[None] | None:
+        """The delta is complete and moves the cursor to `end`; nothing more is read until that is committed."""
+
+    def announced(self, batch: int, numbers: tuple[int, ...]) -> None:
+        """A batch is applied; these are the numbers of its items by key, in the order of their keys."""
+
+    def need(self, keys: tuple[bytes, ...]) -> Deferred[list[bytes]]:
+        """Return the sealed records of these keys, in order; fewer if some are not known any more."""
+
+    def say_all(self, whole: bool) -> None:
+        """Announce in full: the tracker has something else of this peer; `whole`: it could not resolve a batch."""
+
+    def peers(self, up: tuple[PeerInfo, ...], down: tuple[int, ...]) -> None:
+        """Members came up (or changed), and members are gone."""
+
+    def holders(self, member: int, held: list[int], lost: list[int]) -> None:
+        """A member now holds these items, and holds those no more."""
+
+    def disconnected(self) -> None:
+        """The session is over."""
+
+    def refused(self, error: TwistedP2PError) -> None:
+        """The tracker refused this peer; after `DuplicateDevice` it is not dialled again until told to."""
+
+    def unreachable(self, text: str) -> None:
+        """There is no tracker, and why: a sentence, every 30 seconds for as long as that lasts."""
+
+
+class TrackerConversation(FrameProtocol):
+    """One connection to a tracker; made by `client.TrackerClient` for each dial, gone when the connection is lost.
+
+    `ended` fires with the error that ended it when the connection is lost, None if nobody is to blame.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        pin: bytes,
+        where: str,
+        keys: ShareKeys,
+        updates: Updates,
+        nonce: bytes,
+        random: Callable[[], float],
+        welcomed: Callable[[], object],
+    ) -> None:
+        super().__init__(
+            network, TRACKER, alpn=TRACKER_ALPN, dialled=True, first_frame_bytes=limits.HELLO_FRAME_BYTES
+        )
+        self._pin = pin
+        self._where = where
+        self._keys = keys
+        self._updates = updates
+        self._nonce = nonce
+        self._random = random
+        self._welcomed = welcomed
+        self.ended: Deferred[TwistedP2PError | None] = Deferred()
+        self.welcome: Welcome | None = None
+        self._said_hello = False
+        self._batches: deque[Batch] = deque()
+        self._in_flight: list[int] = []
+        self._numbers: list[int] = []
+        self._needs: deque[Need] = deque()
+        self._short: set[int] = set()
+        self._answering = False
+        self._questions: deque[tuple[int, list[HoldersEntry], Deferred[list[HoldersEntry]]]] = deque()
+        self._judge: deque[bool] = deque()
+        self._work: set[Deferred[Any]] = set()
+        self._next_keepalive = Alarm(self.clock, lambda: self._start(self._say_alive()))
+        self._no_answer = Alarm(self.clock, self._on_silence)
+
+    # -- what the client calls -------------------------------------------------
+
+    def announce(self, batch: Batch) -> None:
+        """Send a batch, once fewer than `BATCHES_IN_FLIGHT` are unacknowledged."""
+        self._batches.append(batch)
+        self._send_batches()
+
+    def who_holds(self, numbers: Iterable[int]) -> Deferred[list[HoldersEntry]]:
+        """Ask who holds and who knows these items (at most LIST_ITEMS); fails with `PeerTimeout` after a break."""
+        asked = list(numbers)
+        if not asked:
+            return succeed([])
+        if not self.proven:
+            return fail(PeerTimeout("There is no connection to the tracker."))
+        answer: Deferred[list[HoldersEntry]] = Deferred()
+        self._questions.append((len(asked), [], answer))
+        self.send_message(WhoHolds(to_ranges(asked)))
+        return answer
+
+    def goodbye(self) -> None:
+        """End the session on purpose: the tracker forgets this peer at once."""
+        if self.proven:
+            self.close(Goodbye())
+        else:
+            self.abort("not needed any more")
+
+    # -- FrameProtocol calls these ----------------------------------------------
+
+    def secured(self, channel: Channel) -> None:
+        """Say hello, if this is the tracker that the invite means; say nothing to any other."""
+        if pin_of(channel.acceptor_spki) != self._pin:
+            self.abort(
+                WrongTracker(
+                    f"The tracker at {self._where} has another key than the invite says. If it was set up anew, ask "
+                    "for a new invite; if not, something stands between you and it."
+                )
+            )
+            return
+        self._start(self._say_hello(channel))
+
+    def message_received(self, message: object) -> None:
+        """Dispatch on the type of the message."""
+        self._no_answer.stop()
+        if isinstance(message, Refused):
+            self.error = code_to_error(message.code, message.text)
+            self.close()
+        elif isinstance(message, Welcome):
+            self._on_welcome(message)
+        elif self.welcome is None:
+            raise ProtocolViolation(f"{type(message).__name__} came before Welcome")
+        else:
+            self._dispatch(message)
+
+    def _dispatch(self, message: object) -> None:
+        match message:
+            case Need():
+                self._on_need(message)
+            case Announced():
+                self._on_announced(message)
+            case Peers():
+                self._updates.peers(message.up, message.down)
+            case Delta():
+                self._on_delta(message)
+            case Holders():
+                held = from_ranges(message.held, limits.ITEMS_PER_PEER)
+                lost = from_ranges(message.lost, limits.ITEMS_PER_PEER)
+                self._updates.holders(message.member, held, lost)
+            case HoldersOf():
+                self._on_holders_of(message)
+            case Alive():
+                self._on_alive(message)
+            case Ping():
+                self.send_message(Pong())
+            case Goodbye():
+                self.close()
+            case _:
+                raise ProtocolViolation(f"{type(message).__name__} is not for a peer")
+
+    def link_lost(self, reason: Failure) -> None:
+        """End all that waits for the tracker."""
+        self._next_keepalive.stop()
+        self._no_answer.stop()
+        self._batches.clear()
+        for running in list(self._work):
+            running.cancel()
+        questions, self._questions = self._questions, deque()
+        for _, _, answer in questions:
+            answer.errback(Failure(PeerTimeout("The connection to the tracker was lost.")))
+        self.ended.callback(self._why(reason))
+
+    def _why(self, reason: Failure) -> TwistedP2PError | None:
+        if isinstance(self.error, NoCommonVersion):
+            return NoCommonVersion("The tracker speaks no version that I speak (1); update the older of the two.")
+        if self.error is None and self._said_hello and self.welcome is None:
+            return TwistedP2PError(
+                f"The tracker at {self._where} hung up without a word: it does not take this peer for a member."
+            )
+        if self.error is None and self.welcome is None:
+            return TwistedP2PError(f"The tracker at {self._where} broke off: {reason.getErrorMessage()}")
+        return self.error
+
+    # -- messages, in the order of the conversation -----------------------------
+
+    async def _say_hello(self, channel: Channel) -> None:
+        facts = await self._updates.hello()
+        proof = prove(self._keys, Role.DIAL_TRACKER, channel, self._nonce)
+        self._said_hello = True
+        self.send_message(
+            Hello(
+                proof=proof,
+                nonce=facts.nonce,
+                name=facts.name,
+                versions=facts.versions,
+                addresses=facts.addresses,
+                epoch=facts.epoch,
+                cursor=facts.cursor,
+                known=facts.known,
+                held=facts.held,
+            )
+        )
+
+    def _on_welcome(self, message: Welcome) -> None:
+        if self.welcome is not None or not self._said_hello:
+            raise ProtocolViolation("a Welcome that nobody waits for")
+        self.welcome = message
+        self.set_proven()
+        self._set_keepalive()
+        self._welcomed()
+        self.hold_reading(self._updates.welcomed(message))
+
+    def _on_need(self, message: Need) -> None:
+        if message.batch not in self._in_flight:
+            raise ProtocolViolation("records of another batch are needed than was announced")
+        if message.everything:
+            self._in_flight.clear()
+            self._batches.clear()
+            self._updates.say_all(True)
+            return
+        self._needs.append(message)
+        if not self._answering:
+            self._answering = True
+            self._start(self._answer_needs())
+
+    async def _answer_needs(self) -> None:
+        """Send the records that are needed, a run for each message, in order."""
+        try:
+            while self._needs:
+                need = self._needs.popleft()
+                if need.batch in self._short:
+                    continue
+                blobs = await self._updates.need(need.keys)
+                if len(blobs) == len(need.keys):
+                    await self.send_stream(_blobs_messages(need, blobs))
+                else:
+                    self._short.add(need.batch)
+                    await self.send_stream(iter([Blobs(need.batch, True, ())]))
+        finally:
+            self._answering = False
+
+    def _on_announced(self, message: Announced) -> None:
+        if message.batch not in self._in_flight:
+            raise ProtocolViolation("a batch was acknowledged that was not announced")
+        self._numbers += from_ranges(message.numbers, limits.ITEMS_PER_PEER, ascending=False)
+        if len(self._numbers) > limits.ITEMS_PER_PEER:
+            raise ProtocolViolation("a batch got more numbers than it can have items")
+        if message.last:
+            numbers, self._numbers = self._numbers, []
+            del self._in_flight[: self._in_flight.index(message.batch) + 1]
+            self._short.discard(message.batch)
+            self._updates.announced(message.batch, tuple(numbers))
+            self._send_batches()
+
+    def _on_delta(self, message: Delta) -> None:
+        waits = [self._updates.delta_entries(message.entries)] if message.entries else []
+        if message.last:
+            waits.append(self._updates.delta_end(message.end))
+        for wait in waits:
+            self.hold_reading(wait)
+
+    def _on_holders_of(self, message: HoldersOf) -> None:
+        if not self._questions or not message.entries:
+            raise ProtocolViolation("an answer to no question")
+        count, entries, answer = self._questions[0]
+        entries += message.entries
+        if len(entries) > count:
+            raise ProtocolViolation("an answer about more items than were asked for")
+        if len(entries) == count:
+            self._questions.popleft()
+            answer.callback(entries)
+
+    def _on_alive(self, message: Alive) -> None:
+        if not self._judge:
+            raise ProtocolViolation("an Alive that nobody waits for")
+        if self._judge.popleft() and not message.same:
+            self._log.info("The tracker has something else of this peer; announcing everything again")
+            self._updates.say_all(False)
+
+    # -- sending ------------------------------------------------------------------
+
+    def _send_batches(self) -> None:
+        while self._batches and self.proven and len(self._in_flight) < limits.BATCHES_IN_FLIGHT:
+            batch = self._batches.popleft()
+            self._in_flight.append(batch.number)
+            messages = announcements(batch, reference_only=batch.reference is not None)
+            self.send_stream(iter(messages)).addErrback(lambda failure: failure.trap(ConnectionDone) and None)
+
+    async def _say_alive(self) -> None:
+        """Say that this peer lives, and what the tracker should have of it; the tracker must answer in time."""
+        known, held = await self._updates.said()
+        # What is under way, or waits to be sent, is in the digests and not yet with the tracker.
+        self._judge.append(not self._in_flight and not self._batches)
+        self.send_message(KeepAlive(known, held))
+        self._no_answer.set(limits.REPLY)
+        self._set_keepalive()
+
+    def _set_keepalive(self) -> None:
+        """Peers that joined together do not speak together: each interval is up to a fifth shorter."""
+        assert self.welcome is not None
+        self._next_keepalive.set(self.welcome.keepalive * (1 - 0.2 * self._random()))
+
+    def _on_silence(self) -> None:
+        if self.paused:
+            self._no_answer.set(limits.REPLY)
+        else:
+            self.abort(PeerTimeout(f"The tracker at {self._where} does not answer any more."))
+
+    def _start(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
+        running = Deferred.fromCoroutine(work)
+        self._work.add(running)
+
+        def done(result: Failure | None) -> None:
+            self._work.discard(running)
+            if isinstance(result, Failure) and not result.check(CancelledError, ConnectionDone):
+                self._log.failure("The conversation with the tracker failed", failure=result)
+                self.abort("an error of this peer")
+
+        running.addBoth(done)
+
+
+def _blobs_messages(need: Need, blobs: list[bytes]) -> Iterator[Blobs]:
+    before: tuple[bytes, ...] = ()
+    for piece in pieces(blobs, lambda blob: len(blob) + 5):
+        if before:
+            yield Blobs(need.batch, False, before)
+        before = tuple(piece)
+    yield Blobs(need.batch, need.last, before)
