@@ -358,6 +358,11 @@ class Index:
         with self.transaction():
             self._db.many("DELETE FROM trash WHERE name = ?", [(name,)])
 
+    def trash_totals(self) -> tuple[int, int]:
+        """Return how many files are in the trash, and their size in bytes."""
+        count, size = self._db.one("SELECT count(*), coalesce(sum(size), 0) FROM trash")
+        return count, size
+
     def trash_with_content(self, content: bytes) -> list[Trash]:
         """Return the files in the trash that have this content."""
         found = self._db.all(f"SELECT {_TRASH} FROM trash WHERE content = ? ORDER BY name", (content,))  # noqa: S608

@@ -23,11 +23,17 @@ from twistedp2p.errors import BadInvite, FolderUnusable, TwistedP2PError
 from twistedp2p.home import write_private
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.invite import Invite, TrackerAddress
+from twistedp2p.identity.seal import item_key, seal
 from twistedp2p.identity.share import SECRET_BYTES, ShareKeys
 from twistedp2p.peer.folder import mark
+from twistedp2p.peer.index import Index
 from twistedp2p.peer.options import PeerOptions
+from twistedp2p.records import FORMAT
 
-__all__ = ["Member"]
+__all__ = ["RID_BYTES", "Member"]
+
+RID_BYTES = 8
+STAMP_BYTES = 16
 
 
 class Member:
@@ -167,6 +173,42 @@ class Member:
         self.key = DeviceKey.generate(self._entropy)
         write_private(self.state / "key.pem", self.key.private_pem())
         return self.key
+
+    # -- the index ----------------------------------------------------------
+
+    def open_index(self) -> Index:
+        """Open this folder's index; after an accident with identity it begins anew, under a new device key.
+
+        The index and this person's state folder outside the share have the same stamp, renewed here. An index with
+        another one was copied together with the folder, or restored from a backup: others may know versions of
+        this replica that it does not.
+        """
+        keys = self.keys
+        index = Index.open(
+            str(self.state / "index.sqlite"),
+            seal=lambda record: seal(keys, record, FORMAT),
+            key_of=item_key,
+            entropy=self._entropy,
+            durable=self.options.durable,
+        )
+        home = self.options.home
+        kept = home.stamp(self.folder)
+        mine = (index.stamp[:STAMP_BYTES], index.stamp[STAMP_BYTES:])
+        if index.share_id not in (b"", keys.share_id):
+            index.reset(self._entropy(RID_BYTES))
+        elif kept is not None and not index.fresh and kept not in mine:
+            self.cloned(index)
+        index.share_id = keys.share_id
+        # The index gets the new stamp beside the old one first, so that a crash in between is no accident.
+        new = self._entropy(STAMP_BYTES)
+        index.stamp = new + index.stamp[:STAMP_BYTES]
+        home.set_stamp(self.folder, new)
+        return index
+
+    def cloned(self, index: Index) -> None:
+        """Begin anew as another device: this folder is a copy of a member's, or its index an old one."""
+        self.new_key()
+        index.reset(self._entropy(RID_BYTES))
 
     # -- what is kept -------------------------------------------------------
 

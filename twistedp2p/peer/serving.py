@@ -17,6 +17,7 @@ from twistedp2p.peer.index import Index
 from twistedp2p.peer.values import Signature
 from twistedp2p.peer.workers import Workers
 from twistedp2p.transfer.chunking import content_id_of
+from twistedp2p.transfer.server import OpenContent
 from twistedp2p.versions import Kind
 
 __all__ = ["Serving"]
@@ -39,7 +40,7 @@ class Serving:
         """Return these small contents, None for each that is not held (any more)."""
         return self._workers.bulk(lambda: [self._small(content) for content in contents])
 
-    def open(self, content: bytes) -> Deferred[_Held]:
+    def open(self, content: bytes) -> Deferred[OpenContent]:
         """Open a content for reading ranges of it; fails with `NotHeld`."""
         return self._workers.bulk(self._open, content)
 
@@ -77,7 +78,7 @@ class Serving:
                 return data
         return None
 
-    def _open(self, content: bytes) -> _Held:
+    def _open(self, content: bytes) -> OpenContent:
         for name, signature in self._places(content):
             try:
                 opened = self._disk.open(name)

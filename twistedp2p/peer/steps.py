@@ -195,8 +195,11 @@ class Steps:
         return () if batch is None else (batch,)
 
     def blobs(self, keys: tuple[bytes, ...]) -> list[bytes]:
-        """Return the sealed records of these keys, as far as they are still known here."""
-        return self._index.blobs(keys)
+        """Return the sealed records of these keys; none at all if one of them is not known any more."""
+        try:
+            return self._index.blobs(keys)
+        except KeyError:
+            return []
 
     def lose_index(self, rid: bytes) -> Outcome:
         """Begin a new index under the replica id `rid`."""

@@ -118,14 +118,14 @@ class Sync:
 
     # -- from the tracker client --------------------------------------------
 
-    def welcomed(self, welcome: Welcome) -> None:
-        """Begin a session with the tracker."""
+    def welcomed(self, welcome: Welcome) -> Deferred[None]:
+        """Begin a session with the tracker; fires when it is noted."""
         self.holdings.new_session(welcome.member)
-        self._step(self._workers.state(self._steps.welcome, welcome))
+        return self._step(self._workers.state(self._steps.welcome, welcome))
 
-    def delta_entries(self, entries: tuple[Entry, ...]) -> None:
-        """Stage (a piece of) a delta."""
-        self._step(self._workers.state(self._steps.stage, entries).addCallback(self._staged))
+    def delta_entries(self, entries: tuple[Entry, ...]) -> Deferred[None]:
+        """Stage (a piece of) a delta; fires when that is done."""
+        return self._step(self._workers.state(self._steps.stage, entries).addCallback(self._staged))
 
     def _staged(self, items: list[tuple[str, int, tuple[int, ...]]]) -> None:
         self.holdings.learn(items)

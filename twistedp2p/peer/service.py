@@ -1,0 +1,270 @@
+"""A peer as a service: the real reactor, threads, sockets, clock and watch around `assembly.Peer`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from random import SystemRandom
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twistedp2p.errors import TwistedP2PError
+from twistedp2p.framing.addresses import Advertised, own_address
+from twistedp2p.framing.tls import TLSNetwork
+from twistedp2p.identity.invite import TrackerAddress
+from twistedp2p.messages import Address
+from twistedp2p.peer.assembly import Peer
+from twistedp2p.peer.folder.hints import Hint
+from twistedp2p.peer.folder.inotify import Notifier
+from twistedp2p.peer.folder.watch import Watch
+from twistedp2p.peer.index import Index
+from twistedp2p.peer.member import Member
+from twistedp2p.peer.options import PeerOptions
+from twistedp2p.peer.status import StatusBoard
+from twistedp2p.peer.workers import ThreadWorkers
+
+__all__ = ["PeerService"]
+
+SAMPLE_SECONDS = 1.0
+
+
+class PeerService(Service):
+    """One peer of one folder.
+
+    `prepare` opens the folder and raises what a person must know before anything starts; `start` begins, and its
+    Deferred fires when others can reach this peer. As a Twisted service it does both by itself.
+
+    Args:
+        reactor: the reactor.
+        options: what the person chose.
+        own_tracker: gives the address of a tracker in this process, for a share that is begun here.
+        entropy: random bytes.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        options: PeerOptions,
+        own_tracker: Callable[[], TrackerAddress] | None = None,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._reactor = reactor
+        self._options = options
+        self._own_tracker = own_tracker
+        self._entropy = entropy
+        self._random = SystemRandom().random
+        self._workers = ThreadWorkers(reactor)
+        self._index: Index | None = None
+        self._watch: Watch | None = None
+        self._sampling: LoopingCall | None = None
+        self._prepared = False
+        self._ending: Deferred[None] | None = None
+        self.member = Member(options, entropy)
+        self.peer: Peer
+        self.board: StatusBoard
+        self.stopped: Callable[[], None] = lambda: None
+        """Called when somebody asks over the control socket that this peer end."""
+
+    # -- what is known of it ------------------------------------------------
+
+    def invite(self) -> str:
+        """Return the invite of the share; known once it is prepared."""
+        return self.member.invite.text()
+
+    def status(self) -> dict[str, Any]:
+        """Return the state of the peer (see `status`)."""
+        return self.board.status()
+
+    def stop(self) -> None:
+        """Begin to end: called by the control API."""
+        self.stopped()
+
+    def in_sync(self) -> Deferred[None]:
+        """Return a Deferred that fires when this peer is in sync."""
+        return self.peer.sync.when_in_sync()
+
+    # -- life ---------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Open the folder, its keys and its index; raises `TwistedP2PError` with a sentence. Blocks shortly."""
+        if self._prepared:
+            return
+        self.member.open(self._own_tracker)
+        try:
+            self._index = self.member.open_index()
+        except BaseException:
+            self.member.close()
+            raise
+        if self._index.lost:
+            self._log.warn("The index was damaged: it lies beside the new one, and the folder is read again")
+        self._prepared = True
+        self._build()
+
+    def _build(self) -> None:
+        assert self._index is not None
+        self.peer = Peer(
+            self.member,
+            self._index,
+            network=TLSNetwork(self._reactor, self.member.key),
+            clock=self._reactor,
+            workers=self._workers,
+            entropy=self._entropy,
+            random=self._random,
+            wall=time.time,
+            name=self._options.name or socket.gethostname(),
+        )
+        self.peer.tracking.cloned = self._cloned
+        self.board = StatusBoard(self.peer, self._reactor.seconds, time.time)
+
+    def startService(self) -> None:
+        """Start, when Twisted starts the application."""
+        super().startService()
+        self.prepare()
+        failures: list[Failure] = []
+        self.start().addErrback(failures.append)
+        if failures:  # listening fails at once, so that whoever starts the application hears it
+            failures[0].raiseException()
+
+    def _gave_up(self, failure: Failure) -> None:
+        self._log.failure("The peer can not go on", failure=failure)
+        self.stopped()
+
+    def start(self) -> Deferred[None]:
+        """Listen, watch, and call the tracker; fires when others can reach this peer. Fails with a sentence."""
+        self._workers.start()
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        try:
+            addresses = await self._listen()
+        except BaseException:
+            await self._stop()
+            raise
+        await self._begin(addresses)
+
+    async def _begin(self, addresses: list[Address]) -> None:
+        self._watch = Watch(
+            reactor=self._reactor,
+            clock=self._reactor,
+            new_notifier=Notifier,
+            disk=self.member.disk,
+            names=self.peer.names,
+            rules=self.peer.rules,
+            in_thread=self._workers.bulk,
+            listener=self,
+        )
+        # Everything is watched before it is read, so that nothing is missed in between.
+        await self._watch.start()
+        self.peer.start(addresses)
+        self._sampling = LoopingCall(self._sample)
+        self._sampling.clock = self._reactor
+        self._sampling.start(SAMPLE_SECONDS, now=False)
+
+    def _sample(self) -> None:
+        with self._log.failuresHandled("Counting what moves failed"):
+            self.board.sample()
+
+    async def _listen(self) -> list[Address]:
+        """Listen on the endpoints that were chosen, else on the port that was kept, else on a free one."""
+        chosen = self._options.listen
+        kept = self.member.setting("peer_port")
+        attempts = [chosen] if chosen else [*([_anywhere(kept)] if isinstance(kept, int) else []), *([_anywhere(0)])]
+        for attempt in attempts:
+            try:
+                ports = await self.peer.listen(attempt)
+                break
+            except CannotListenError as error:
+                if attempt is attempts[-1]:
+                    raise TwistedP2PError(
+                        f"Port {error.port} can not be listened on ({error.socketError}): "
+                        "another program has it; choose another one with --listen."
+                    ) from None
+        port = next((host.port for host in (port.getHost() for port in ports) if hasattr(host, "port")), None)
+        if port is not None and not chosen:
+            self.member.keep_setting("peer_port", port)
+        return self._reachable_at(port)
+
+    def _reachable_at(self, port: int | None) -> list[Address]:
+        """Return where others reach this peer; the tracker adds the address that it sees this peer at."""
+        if self._options.advertise is not None:
+            advertised = Advertised.parse(self._options.advertise)
+            if advertised.port is None and port is None:
+                raise TwistedP2PError("--advertise needs a port: this peer listens on no TCP port itself.")
+            return [Address(advertised.host, advertised.port or port or 0)]
+        if port is None:
+            return []
+        own = own_address()
+        return [Address(host, port) for host in dict.fromkeys([*([own] if own else []), "127.0.0.1"])]
+
+    def stopService(self) -> Deferred[None]:
+        """End: say goodbye, let what is under way finish, close the index, let others have the folder."""
+        super().stopService()
+        if not self._prepared:
+            return succeed(None)
+        if self._ending is None:
+            self._ending = Deferred.fromCoroutine(self._stop())
+        return self._ending
+
+    async def _stop(self) -> None:
+        if self._sampling is not None and self._sampling.running:
+            self._sampling.stop()
+        if self._watch is not None:
+            self._watch.stop()
+        self._prepared = False
+        await self.peer.stop()
+        self._workers.stop()
+        assert self._index is not None
+        self._index.close()
+        self.member.close()
+
+    # -- the watch tells ----------------------------------------------------
+
+    def hint(self, hint: Hint) -> None:
+        """Look at a path once it is quiet."""
+        self.peer.quiet.add(hint, self._reactor.seconds())
+        self.peer.observer.hinted()
+
+    def overflow(self) -> None:
+        """Look at everything: events were lost."""
+        self.peer.observer.scan()
+
+    def limited(self, reason: str) -> None:
+        """Say that only scans see part of the folder."""
+        self._log.warn("{reason}", reason=reason)
+
+    def root_gone(self) -> None:
+        """Look at everything, which finds that the folder is not there any more."""
+        self.peer.observer.scan()
+
+    # -- an accident with identity ------------------------------------------
+
+    def _cloned(self) -> None:
+        """Go on as another device: another live session has this device key, so this folder is a copy."""
+        self._log.warn("Another machine runs with the same device key: this folder is a copy and gets a key of its own")
+        Deferred.fromCoroutine(self._begin_anew()).addErrback(self._gave_up)
+
+    async def _begin_anew(self) -> None:
+        assert self._index is not None
+        if self._watch is not None:
+            self._watch.stop()
+        await self.peer.stop()
+        self.member.cloned(self._index)
+        self._build()
+        await self._begin(await self._listen())
+
+
+def _anywhere(port: int) -> str:
+    """Return the endpoint description of a TCP port on all interfaces."""
+    return f"tcp:{port}"
+
+

@@ -1,0 +1,140 @@
+"""What a running peer tells about itself: one value for the command line, the page and scripts. Version 1.
+
+Sizes are in bytes, rates in bytes a second, times in seconds since 1970. Fields may be added, never changed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from twistedp2p import __version__
+from twistedp2p.identity.device import node_text
+from twistedp2p.messages import Address
+from twistedp2p.peer.assembly import Peer
+
+__all__ = ["StatusBoard"]
+
+_NAMED = 20
+"""Paths named in a list of what is missing or under way."""
+_REASONS = 200
+"""Entries in a list of what is not shared, or failed."""
+_WINDOW = 5.0
+"""Rates are those of the last so many seconds."""
+
+
+class StatusBoard:
+    """Answers for one peer; `wall` gives seconds since 1970."""
+
+    def __init__(self, peer: Peer, clock: Callable[[], float], wall: Callable[[], float]) -> None:
+        self._peer = peer
+        self._clock = clock
+        self._wall = wall
+        self._samples: deque[tuple[float, dict[bytes, tuple[int, int]]]] = deque()
+
+    def sample(self) -> None:
+        """Note how many bytes came and went; call it about once a second."""
+        now = self._clock()
+        came = self._peer.fetcher.progress().by_node
+        went = {link.node: link.bytes_out for link in self._peer.links.live()}
+        counts = {node: (came.get(node, 0), went.get(node, 0)) for node in {*came, *went}}
+        self._samples.append((now, counts))
+        while len(self._samples) > 2 and self._samples[1][0] <= now - _WINDOW:
+            self._samples.popleft()
+
+    def status(self) -> dict[str, Any]:
+        """Return the state of the peer, of values that JSON has."""
+        self.sample()
+        peer = self._peer
+        totals = peer.index.totals()
+        rates = self._rates()
+        wants = peer.sync.wants.all()
+        errors = [{"path": path, "text": text} for path, text in list(peer.sync.errors.items())[:_REASONS]]
+        if peer.observer.trouble:
+            errors.insert(0, {"path": "", "text": peer.observer.trouble})
+        hidden = list(peer.observer.hidden.items())[:_REASONS]
+        return {
+            "version": __version__,
+            "api": 1,
+            "folder": str(peer.member.folder),
+            "share": peer.member.keys.share_id.hex(),
+            "node": node_text(peer.member.key.node_id),
+            "name": peer.name,
+            "replica": peer.index.rid.hex(),
+            "state": self._state(),
+            "in_sync": peer.sync.in_sync,
+            "tracker": self._tracker(),
+            "peers": self._peers(rates),
+            "files": totals.files,
+            "folders": totals.folders,
+            "bytes": totals.bytes,
+            "missing": {
+                "files": totals.missing_files,
+                "bytes": totals.missing_bytes,
+                "first": [want.path for want in wants[:_NAMED]],
+            },
+            "moving": [{"path": want.path, "size": want.size} for want in wants[:_NAMED]],
+            "scanned": peer.observer.scanned,
+            "published": peer.steps.published,
+            "rates": {"in": sum(rate[0] for rate in rates.values()), "out": sum(rate[1] for rate in rates.values())},
+            "not_shared": [{"path": path, "reason": reason} for path, reason in hidden],
+            "errors": errors,
+            "trash": self._trash(),
+        }
+
+    def _state(self) -> str:
+        peer = self._peer
+        if peer.observer.scanning:
+            return "scanning"
+        if peer.client.welcome is None:
+            return "waiting-for-tracker"
+        return "in-sync" if peer.sync.in_sync else "syncing"
+
+    def _tracker(self) -> dict[str, Any]:
+        client, since = self._peer.client, self._peer.tracking.since
+        return {
+            "address": str(client.tracker.address),
+            "connected": client.welcome is not None,
+            "since": None if since is None else self._wall() - (self._clock() - since),
+            "trouble": self._peer.tracking.trouble,
+        }
+
+    def _peers(self, rates: dict[bytes, tuple[float, float]]) -> list[dict[str, Any]]:
+        counts = self._samples[-1][1]
+        linked = {link.node for link in self._peer.links.live()}
+        return [
+            {
+                "node": node_text(info.node),
+                "name": info.name,
+                "addresses": [_text(address) for address in info.addresses],
+                "connected": info.node in linked,
+                "bytes_in": counts.get(info.node, (0, 0))[0],
+                "bytes_out": counts.get(info.node, (0, 0))[1],
+                "rate_in": rates.get(info.node, (0.0, 0.0))[0],
+                "rate_out": rates.get(info.node, (0.0, 0.0))[1],
+            }
+            for info in self._peer.holdings.peers.values()
+        ]
+
+    def _rates(self) -> dict[bytes, tuple[float, float]]:
+        (began, first), (ended, last) = self._samples[0], self._samples[-1]
+        seconds = ended - began
+        if seconds <= 0:
+            return {}
+        return {
+            node: (
+                max(0, came - first.get(node, (0, 0))[0]) / seconds,
+                max(0, went - first.get(node, (0, 0))[1]) / seconds,
+            )
+            for node, (came, went) in last.items()
+        }
+
+    def _trash(self) -> dict[str, int]:
+        files, size = self._peer.index.trash_totals()
+        return {"files": files, "bytes": size}
+
+
+def _text(address: Address) -> str:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{host}:{address.port}"
