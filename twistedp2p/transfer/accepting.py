@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, IProtocolFactory, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twistedp2p import limits
+from twistedp2p.framing.admission import Admission, Ticket
 from twistedp2p.transfer.protocol import PeerProtocol
 
 __all__ = ["PeerFactory"]
@@ -21,37 +19,35 @@ __all__ = ["PeerFactory"]
 class PeerFactory(Factory):
     """Makes the protocol of each connection that comes in, unless there are too many strangers.
 
-    `make` makes a protocol. Whoever made the factory reports each protocol once with `known`, when it is
-    proven or lost, so that it counts as a stranger no more.
+    `make` makes a protocol. Whoever made the factory reports each protocol with `known` when it is proven or lost,
+    so that it counts as a stranger no more.
     """
 
     noisy = False
     _log = Logger()
 
-    def __init__(self, make: Callable[[], PeerProtocol]) -> None:
+    def __init__(self, make: Callable[[], PeerProtocol], admission: Admission) -> None:
         self._make = make
-        self._strangers: dict[PeerProtocol, str] = {}
-        self._by_host: Counter[str] = Counter()
+        self._admission = admission
+        self._tickets: dict[PeerProtocol, Ticket] = {}
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """Return a protocol; one that hangs up at once if there are too many strangers."""
-        host = addr.host if isinstance(addr, IPv4Address | IPv6Address) else ""
-        if len(self._strangers) >= limits.STRANGERS or self._by_host[host] >= limits.STRANGERS_PER_ADDRESS:
-            self._log.warn("Turned away {host}: too many connections without a proof", host=host)
+        assert addr is not None
+        ticket = self._admission.enter(addr)
+        if ticket is None:
+            self._log.warn("Turned away {address}: too many connections without a proof", address=addr)
             return _TurnedAway()
         protocol = self._make()
         protocol.factory = self
-        self._strangers[protocol] = host
-        self._by_host[host] += 1
+        self._tickets[protocol] = ticket
         return protocol
 
     def known(self, protocol: PeerProtocol) -> None:
         """Count that connection as a stranger no more; harmless if it is none."""
-        host = self._strangers.pop(protocol, None)
-        if host is not None:
-            self._by_host[host] -= 1
-            if not self._by_host[host]:
-                del self._by_host[host]
+        ticket = self._tickets.pop(protocol, None)
+        if ticket is not None:
+            ticket.leave()
 
 
 class _TurnedAway(Protocol):

@@ -359,9 +359,7 @@ class Fetcher:
     async def _fetch_contents(self, link: Connection, ask: AskContents) -> None:
         got: dict[bytes, bytes] = {}
         reply = link.fetch_contents(ask.contents, got.__setitem__, priority=ask.priority)
-        rest: NotSent | None = await self._reply(
-            ask, [content for content in ask.contents if content not in got], reply
-        )
+        rest: NotSent | None = await self._reply(ask, lambda: set(ask.contents).difference(got), reply)
         if rest is not None:
             for content in rest.missing:
                 self._swarm.refused(content, ask.node, self._clock.seconds())

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from twistedp2p import limits
 from twistedp2p.errors import ConnectionFull, TwistedP2PError, Unreachable
+from twistedp2p.framing.admission import Admission
 from twistedp2p.framing.network import PEER_ALPN, Network
 from twistedp2p.identity.device import node_text
 from twistedp2p.identity.share import ShareKeys
@@ -90,7 +91,7 @@ class Links:
         self._opening: dict[PeerProtocol, Deferred[None]] = {}
         self._all: set[PeerProtocol] = set()
         self._stopped = False
-        self.factory = PeerFactory(lambda: self._protocol(None))
+        self.factory = PeerFactory(lambda: self._protocol(None), Admission())
 
     def link(self, node: bytes) -> PeerProtocol | None:
         """Return the live connection with a node, if there is one."""
