@@ -1,0 +1,1 @@
+"""Whole networks of real peers and trackers in virtual time."""
