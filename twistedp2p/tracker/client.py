@@ -195,7 +195,6 @@ class TrackerClient:
             self._say_unreachable()
 
     def _say_unreachable(self) -> None:
-        self._log.warn("No tracker: {why}", why=self._why)
         self._updates.unreachable(self._why)
         self._notice.set(limits.TRACKER_NOTICE)
 

@@ -87,6 +87,8 @@ class TrackerProtocol(FrameProtocol):
         self._registry = registry
         self._ticket = ticket
         self._advertise = advertise
+        self.ended: Deferred[None] = Deferred()
+        """Fires when the connection is gone."""
         self._state = State.FRESH
         self._channel: Channel | None = None
         self._session: Session | None = None
@@ -141,6 +143,20 @@ class TrackerProtocol(FrameProtocol):
         if self._session is not None and self._state is State.JOINED:
             self._session.detach()
         self._state = State.OVER
+        self.ended.callback(None)
+
+    # -- the service calls this ------------------------------------------------
+
+    def say_goodbye(self) -> None:
+        """End the connection because the tracker stops; the member comes back when there is one again."""
+        if self._session is not None and self._state is State.JOINED:
+            self._session.detach()
+        self._state = State.OVER
+        self._leave_off()
+        if self.proven:
+            self.close(Goodbye())
+        else:
+            self.abort("the tracker stops")
 
     # -- the directory calls these (registry.Listener) -------------------------
 

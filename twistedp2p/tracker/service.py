@@ -1,0 +1,272 @@
+"""The tracker as a service: its key, where it listens, forgetting who is silent, and counting.
+
+The key and the port outlive the state: a tracker that was killed and started again is the same to its peers, who all
+come back within one back-off. What it knows of shares is in memory only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from twisted.application.service import MultiService
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twistedp2p import limits
+from twistedp2p.errors import HomeUnusable
+from twistedp2p.framing.addresses import Advertised, own_address
+from twistedp2p.framing.admission import Admission, is_local
+from twistedp2p.framing.network import TRACKER_ALPN, Network
+from twistedp2p.framing.tls import TLSNetwork
+from twistedp2p.home import write_private
+from twistedp2p.identity.device import DeviceKey
+from twistedp2p.identity.invite import TrackerAddress
+from twistedp2p.tracker.directory import Directory
+from twistedp2p.tracker.local import LocalDirectory
+from twistedp2p.tracker.protocol import TrackerProtocol
+
+__all__ = ["Counters", "TrackerService", "load_key"]
+
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
+_EXPIRIES = 20
+"""A silent peer is forgotten at most one twentieth of the expiry late."""
+
+
+@frozen
+class Counters:
+    """What a tracker has in hand."""
+
+    peers: int
+    """Live members, of all shares."""
+    items: int
+    bytes: int
+    """Sealed records kept."""
+    batches: int
+    """Batches taken in since the start."""
+    strangers: int
+    """Connections that have not proved membership."""
+
+
+def load_key(home: Path, entropy: Callable[[int], bytes] = os.urandom) -> DeviceKey:
+    """Return the tracker's key, kept in `home`/tracker/key.pem (0600); a new one is made at the first start.
+
+    Raises `KeyUnusable` if the file is damaged, `HomeUnusable` if it can not be read or written.
+    """
+    file = home / "tracker" / "key.pem"
+    try:
+        try:
+            return DeviceKey.load(file.read_bytes())
+        except FileNotFoundError:
+            key = DeviceKey.generate(entropy)
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file.parent.mkdir(mode=0o700, exist_ok=True)
+            write_private(file, key.private_pem())
+            return key
+    except OSError as error:
+        raise HomeUnusable(f"The tracker's key can not be kept in {file} ({error}); name another --home.") from error
+
+
+class _Callers(Factory):
+    """Makes the protocol of each caller, unless there are too many who have proved nothing."""
+
+    noisy = False
+
+    def __init__(self, service: TrackerService) -> None:
+        self._service = service
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """Return a protocol, or None to hang up without a word."""
+        return None if addr is None else self._service.take_caller(addr)
+
+
+class TrackerService(MultiService):
+    """A tracker that listens, from `start_listening` or `startService` to `stopService`.
+
+    home: folder that keeps the key, and where others read the address.
+    reactor: for sockets and time; or give a `network` that has both, and the tracker's key.
+    listen: Twisted endpoint descriptions; by default the tracker's port on all interfaces, IPv6 and IPv4.
+    advertise: by which host and port peers elsewhere reach this tracker; found out if it is not given.
+    only_share: serve this share (20 bytes) and no other.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        home: Path,
+        reactor: Any = None,
+        listen: Sequence[str] = (),
+        keepalive: float = limits.KEEPALIVE,
+        expiry: float = limits.EXPIRY,
+        advertise: Advertised | None = None,
+        only_share: bytes | None = None,
+        entropy: Callable[[int], bytes] = os.urandom,
+        network: Network | None = None,
+        key: DeviceKey | None = None,
+    ) -> None:
+        super().__init__()
+        self.setName("tracker")
+        self.key = load_key(home, entropy) if key is None else key
+        self._home = home
+        self._network: Network = TLSNetwork(reactor, self.key) if network is None else network
+        self._listen = tuple(listen)
+        self._advertise = advertise
+        self._pure = Directory(entropy, keepalive=keepalive, expiry=expiry, only_share=only_share)
+        self._directory = LocalDirectory(self._pure, self._network.clock)
+        self._admission = Admission()
+        self._callers: set[TrackerProtocol] = set()
+        self._host: str | None = None
+        self._started: Deferred[TrackerAddress | None] | None = None
+        self._expiring: LoopingCall | None = None
+        self.ports: list[IListeningPort] = []
+        self.address: TrackerAddress | None = None
+        """Where peers reach this tracker, with its pin; None before it listens, or on a UNIX socket only."""
+
+    @property
+    def counters(self) -> Counters:
+        """What the tracker has in hand now."""
+        return Counters(
+            peers=self._pure.members,
+            items=self._pure.items,
+            bytes=self._pure.bytes,
+            batches=self._directory.batches,
+            strangers=self._admission.strangers,
+        )
+
+    # -- life -------------------------------------------------------------------
+
+    def start_listening(self) -> Deferred[TrackerAddress | None]:
+        """Listen, and leave the address in the home; fails with `CannotListenError`. Once is enough."""
+        if self._started is None:
+            self._started = Deferred.fromCoroutine(self._start())
+        return self._started
+
+    def privilegedStartService(self) -> None:
+        """Listen, as ports below 1024 want privileges; raises `CannotListenError`."""
+        super().privilegedStartService()
+        self._listen_or_raise()
+
+    def startService(self) -> None:
+        """Listen if it does not yet, and begin to forget who is silent; raises `CannotListenError`."""
+        self._listen_or_raise()
+        super().startService()
+        self._expiring = LoopingCall(self._expire)
+        self._expiring.clock = self._network.clock
+        self._expiring.start(max(0.05, self._directory.expiry / _EXPIRIES), now=False)
+
+    def stopService(self) -> Deferred[None]:
+        """Take no more callers, say goodbye to all; fires when they are gone, at the latest after two seconds."""
+        if self._expiring is not None and self._expiring.running:
+            self._expiring.stop()
+        self._started = None
+        ports, self.ports = self.ports, []
+        ends: list[Deferred[Any]] = [maybeDeferred(port.stopListening) for port in ports]
+        for caller in list(self._callers):
+            ends.append(caller.ended)
+            caller.say_goodbye()
+        self._directory.stop()
+        ends.append(maybeDeferred(super().stopService))
+        return gatherResults(ends).addCallback(lambda _: None)
+
+    # -- callers ------------------------------------------------------------------
+
+    def take_caller(self, address: IAddress) -> TrackerProtocol | None:
+        """Return the protocol of a new connection, None if there are too many strangers."""
+        ticket = self._admission.enter(address)
+        if ticket is None:
+            self._log.warn("Turned away {address}: too many connections without a proof", address=address)
+            return None
+        protocol = TrackerProtocol(self._network, self._directory, ticket, self._host)
+        self._callers.add(protocol)
+        protocol.ended.addCallback(lambda _: self._callers.discard(protocol))
+        return protocol
+
+    def _expire(self) -> None:
+        # An exception would end the loop for ever and leave the service running.
+        with self._log.failuresHandled("Forgetting silent peers failed"):
+            self._directory.expire()
+
+    # -- listening ------------------------------------------------------------------
+
+    def _listen_or_raise(self) -> None:
+        """Endpoints of ports answer at once; twistd learns of a port in use only from an exception raised here."""
+        failures: list[Failure] = []
+        at_once = True
+
+        def failed(failure: Failure) -> None:
+            self._started = None
+            if at_once:
+                failures.append(failure)
+            else:
+                self._log.failure("The tracker can not listen", failure=failure)
+
+        self.start_listening().addErrback(failed)
+        at_once = False
+        if failures:
+            failures[0].raiseException()
+
+    async def _start(self) -> TrackerAddress | None:
+        try:
+            for endpoint in self._listen or _everywhere():
+                await self._listen_on(endpoint)
+        except BaseException:
+            ports, self.ports = self.ports, []
+            for port in ports:
+                await maybeDeferred(port.stopListening)
+            raise
+        self._find_address()
+        return self.address
+
+    async def _listen_on(self, endpoint: str) -> None:
+        try:
+            self.ports.append(await self._network.listen(endpoint, _Callers(self), alpn=TRACKER_ALPN))
+        except CannotListenError as error:
+            if self._listen or getattr(error.socketError, "errno", None) not in _NO_IPV6:
+                raise
+            self.ports.append(await self._network.listen(_ipv4(), _Callers(self), alpn=TRACKER_ALPN))
+
+    def _find_address(self) -> None:
+        """Find out where others reach this tracker, and leave that in the home for this machine's peers."""
+        where = [port.getHost() for port in self.ports]
+        tcp = [address for address in where if isinstance(address, (IPv4Address, IPv6Address))]
+        for address in tcp:
+            self._log.info("The tracker listens on {host}, port {port}", host=address.host, port=address.port)
+        if not tcp:
+            return
+        host, port = tcp[0].host, tcp[0].port
+        if self._advertise is not None:
+            host, port = self._advertise.host, self._advertise.port or port
+        elif ip_address(host).is_unspecified:
+            host = own_address() or "127.0.0.1"
+        self._host = None if is_local(host) else host
+        self.address = TrackerAddress(host, port, self.key.pin)
+        file = self._home / "tracker" / "address"
+        try:
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private(file, f"{self.address.text()}\n".encode())
+        except OSError as error:
+            text = f"The tracker's address can not be kept in {file} ({error}); name another --home."
+            raise HomeUnusable(text) from error
+
+
+def _everywhere() -> tuple[str, ...]:
+    """Return the default endpoint: one IPv6 socket on all interfaces takes IPv4 callers too."""
+    return (f"tcp6:{limits.TRACKER_PORT}:interface=\\:\\:",)
+
+
+def _ipv4() -> str:
+    """Return the default endpoint of a machine without IPv6."""
+    return f"tcp:{limits.TRACKER_PORT}"
