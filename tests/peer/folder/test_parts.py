@@ -176,7 +176,7 @@ class SmallTests(FolderTestCase):
     def test_a_torn_one_of_an_earlier_life_is_replaced(self) -> None:
         """What a crash left under the name does not count."""
         content = content_id(b"whole")
-        self.save(f".twistedp2p/parts/{content.hex()}", b"who")
+        self.save(f".twistedp2p/parts/{content.hex()}", b"whole, and what was never written")
         self.assertFalse(self.parts.has(content))
         self.parts.put_small([(content, b"whole")])
         self.assertEqual(self.content(PartStore.locate(content)), b"whole")

@@ -49,6 +49,14 @@ class QuietTests(SynchronousTestCase):
         self.assertEqual(self.quiet.due(0.1 + SHORT), [])
         self.assertEqual(self.quiet.due(0.105 + LONG), ["a"])
 
+    def test_a_save_after_a_save_waits_anew(self) -> None:
+        """The last moment at which a closed file is due counts from the last time it was being written."""
+        self.quiet.add(Hint(A, What.CLOSED), 0.0)
+        for tenth in range(1, 30):
+            self.quiet.add(Hint(A, What.MODIFIED), tenth / 10)
+        self.quiet.add(Hint(A, What.CLOSED), 3.0)
+        self.assertEqual(self.quiet.next_at(), 3.0 + SHORT)
+
     def test_a_chmod_does_not_finish_a_save(self) -> None:
         """Permissions that are set while a file is being written do not make it due."""
         self.quiet.add(Hint(A, What.MODIFIED), 0.0)

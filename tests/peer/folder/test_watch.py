@@ -233,8 +233,8 @@ class EventTests(WatchTestCase):
         self.save("e\u0301")
         self.assertEqual(self.kinds("\u00e9"), {What.CREATED, What.MODIFIED, What.CLOSED})
         self.assertEqual(self.names.of(RelPath("\u00e9")), ("e\u0301".encode(),))
-        self.save("o\u0301")
         self.save("\u00f3")
+        self.save("o\u0301")
         self.heard()
         self.assertEqual(self.names.of(RelPath("\u00f3")), ("\u00f3".encode(),))
 
@@ -268,6 +268,17 @@ class FolderEventTests(WatchTestCase):
         (self.root / "x/y/f").write_bytes(b"2")
         self.assertIn(What.CLOSED, self.kinds("x/y/f"))
 
+    def test_a_folder_that_is_moved_in_over_an_empty_one(self) -> None:
+        """The new one is watched, the old one not any more."""
+        (self.root / "x").mkdir()
+        self.save(".twistedp2p/x/f")
+        self.started()
+        (self.root / ".twistedp2p/x").rename(self.root / "x")
+        self.assertEqual(self.heard(), [("x", What.FOLDER, None)])
+        (self.root / "x/f").write_bytes(b"2")
+        self.assertIn(What.CLOSED, self.kinds("x/f"))
+        self.assertEqual(self.told.events, [])
+
     def test_a_tree_that_is_moved_away_is_not(self) -> None:
         """After it left the share, nothing in it is hinted at any more."""
         self.save("x/y/f")
@@ -287,6 +298,16 @@ class FolderEventTests(WatchTestCase):
         (self.root / "c/d/b/f").write_bytes(b"2")
         self.assertIn(What.CLOSED, self.kinds("c/d/b/f"))
         self.assertEqual(len(self.notifiers[0].watched), 4)
+
+    def test_events_before_and_after_a_rename_in_one_reading(self) -> None:
+        """A file below is hinted at under the name that its folder had at that moment."""
+        self.save("a/f")
+        self.started()
+        (self.root / "a/f").write_bytes(b"2")
+        (self.root / "a").rename(self.root / "z")
+        (self.root / "z/f").write_bytes(b"3")
+        hints = [(path, what) for path, what, _ in self.heard() if what in (What.CLOSED, What.MOVED_IN)]
+        self.assertEqual(hints, [("a/f", What.CLOSED), ("z", What.MOVED_IN), ("z/f", What.CLOSED)])
 
     def test_a_removed_folder_can_come_again(self) -> None:
         """Removed and made again, it is watched again."""
@@ -328,6 +349,35 @@ class FolderEventTests(WatchTestCase):
         self.assertIn(("a/b", What.FOLDER, None), hints)
         self.save("a/b/g")
         self.assertIn(What.CLOSED, self.kinds("a/b/g"))
+
+    def test_a_folder_both_listed_and_told_of_is_watched_once(self) -> None:
+        """A folder made between the watch on its parent and the listing causes no doubt."""
+        self.started()
+        self.threads.holding = True
+        (self.root / "a").mkdir()
+        self.heard()
+        self.disk.before["entries"] = (self.root / "a/b").mkdir
+        self.threads.step()
+        self.heard()
+        self.threads.release()
+        self.assertIn(("a/b", What.FOLDER, None), self.heard())
+        self.assertEqual((self.told.events, self.notifiers[0].watched), ([], [(), (b"a",), (b"a", b"b")]))
+        self.save("a/b/f")
+        self.assertIn(What.CLOSED, self.kinds("a/b/f"))
+
+    def test_a_folder_that_leaves_while_it_is_placed(self) -> None:
+        """A folder that was moved away before its watch was reported is not watched any more."""
+        self.started()
+        self.threads.holding = True
+        (self.root / "a").mkdir()
+        self.heard()
+        self.threads.step()
+        (self.root / "a").rename(self.root / ".twistedp2p/a")
+        self.heard()
+        self.threads.release()
+        self.heard()
+        self.save(".twistedp2p/a/f")
+        self.assertEqual(self.heard(), [])
 
     def test_a_rename_while_watches_are_placed_begins_anew(self) -> None:
         """Then it is in doubt which folder a watch is on: all are placed again, and a scan is asked for."""

@@ -79,8 +79,7 @@ def _read(disk: Disk, opened: OpenFile) -> Reading:
     chunker = Chunker(before.size)
     try:
         offset = 0
-        # One byte more than the size, so that a file that grew is seen to.
-        while data := opened.read_at(offset, min(READ_BYTES, before.size + 1 - offset)):
+        while data := opened.read_at(offset, min(READ_BYTES, before.size - offset)):
             chunker.feed(data)
             offset += len(data)
         hashed = chunker.finish()

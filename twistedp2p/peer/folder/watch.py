@@ -183,6 +183,8 @@ class Watch:
         """Place the watches that are pending, a slice at a time; then tell what is new."""
         if self._notifier is None or self._placing is not None:
             return
+        # One that was replaced since must not be placed: both would get the same watch, and one would end it.
+        self._pending = [folder for folder in self._pending if folder.attached]
         if not self._pending:
             self._all_placed()
             return
@@ -290,7 +292,12 @@ class Watch:
                 if event.mask & mask:
                     self._hint(Hint(path, what), folder, event.name)
         elif event.mask & inotify.CREATE:
-            self._new_folder(folder, event.name)
+            known = folder.children.get(event.name)
+            if known is None:
+                self._new_folder(folder, event.name)
+            else:  # the listing of its parent was quicker
+                self._new.append(known)
+                self._place()
 
     def _arrived(self, folder: Folder, event: Event, path: RelPath, is_folder: bool) -> None:
         leaving = self._leaving.pop(event.cookie, None)
@@ -299,7 +306,6 @@ class Watch:
             if leaving is None:
                 return  # hinted at when all below it is watched
         elif leaving is not None and leaving.folder is not None:
-            self._drop(folder.take(event.name))
             leaving.folder.attach(folder, event.name)
             if self._placing is not None or self._pending:
                 self._in_doubt = True  # watches below it may just be placed under its old name
