@@ -182,7 +182,7 @@ class Node:
     """One peer: its source, its links, and a fetcher into memory."""
 
     def __init__(
-        self, hub: Hub, number: int, *, keys: ShareKeys = KEYS, peers: dict[bytes, Node] | None = None
+        self, hub: Hub, number: int, *, keys: ShareKeys = KEYS, peers: dict[bytes, Node] | None = None, most: int = 256
     ) -> None:
         self.key = device(number)
         self.id = self.key.node_id
@@ -205,6 +205,7 @@ class Node:
             entropy=bytes,
             random=lambda: 1.0,
             changed=self.changes.append,
+            most=most,
         )
         self.fetcher = Fetcher(links=self.links, parts=self.parts, run_in_thread=execute, clock=hub.clock)
         self.network.listen("tcp:17", self.links.factory, alpn=PEER_ALPN)

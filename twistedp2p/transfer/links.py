@@ -43,6 +43,11 @@ class _Node:
     wait: float = 0.0
     not_before: float = 0.0
 
+    @property
+    def link(self) -> PeerProtocol | None:
+        """The connection to use; one that is closing is of no use any more."""
+        return next((link for link in self.links if link.proven), None)
+
 
 class Links:
     """All connections with other peers of one share; lives as long as the peer.
@@ -58,6 +63,7 @@ class Links:
         entropy: random bytes.
         random: a random number from 0 to 1, so that not all dial at the same time.
         changed: called with a node when its connection came or went.
+        most: connections there may be at the same time.
     """
 
     _log = Logger()
@@ -75,6 +81,7 @@ class Links:
         entropy: Callable[[int], bytes],
         random: Callable[[], float],
         changed: Callable[[bytes], object] = lambda node: None,
+        most: int = limits.PEER_CONNECTIONS,
     ) -> None:
         self._network = network
         self._node = node
@@ -86,6 +93,7 @@ class Links:
         self._entropy = entropy
         self._random = random
         self._changed = changed
+        self._most = most
         self._nodes: dict[bytes, _Node] = {}
         self._mine: set[Address] = set()
         self._opening: dict[PeerProtocol, Deferred[None]] = {}
@@ -96,11 +104,11 @@ class Links:
     def link(self, node: bytes) -> PeerProtocol | None:
         """Return the live connection with a node, if there is one."""
         known = self._nodes.get(node)
-        return known.links[0] if known is not None and known.links else None
+        return None if known is None else known.link
 
     def live(self) -> list[PeerProtocol]:
         """Return the connection of every node that there is one with."""
-        return [known.links[0] for known in self._nodes.values() if known.links]
+        return [known.link for known in self._nodes.values() if known.link is not None]
 
     def connection(self, node: bytes) -> Deferred[PeerProtocol]:
         """Return the connection with a node, dialled if there is none; all callers share one dial.
@@ -109,8 +117,8 @@ class Links:
         """
         known = self._nodes.setdefault(node, _Node())
         result: Deferred[PeerProtocol] = Deferred(known.waiting.remove)
-        if known.links:
-            result.callback(known.links[0])
+        if known.link is not None:
+            result.callback(known.link)
         elif self._stopped or node == self._node or self.wait_for(node) > 0:
             result.errback(Failure(Unreachable(f"{node_text(node)} can not be dialled now.")))
         else:
@@ -179,7 +187,7 @@ class Links:
 
     def _dialled(self, _: None, node: bytes, known: _Node) -> None:
         known.dial = None
-        if not known.links:
+        if known.link is None:
             self._back_off(known)
         waiting, known.waiting = known.waiting, []
         for result in waiting:
@@ -220,11 +228,10 @@ class Links:
             protocol.refuse(ConnectionFull("This peer has as many connections as it takes; try again later."))
             return
         known = self._nodes.setdefault(protocol.node, _Node())
-        known.links.append(protocol)
-        known.links.sort(key=self._dialler)  # stable: of two by the same side the newer is kept
-        same = [link for link in known.links if self._dialler(link) == self._dialler(known.links[0])]
-        kept = same[-1]
-        known.links = [kept, *(link for link in known.links if link is not kept)]
+        links = [*(link for link in known.links if link.proven), protocol]
+        first = min(map(self._dialler, links))
+        kept = [link for link in links if self._dialler(link) == first][-1]  # of two by the same side, the newer
+        known.links = [kept, *(link for link in (*known.links, protocol) if link is not kept)]
         known.opened_at = self._network.clock.seconds()
         waiting, known.waiting = known.waiting, []
         for result in waiting:
@@ -242,7 +249,7 @@ class Links:
     def _make_room(self, protocol: PeerProtocol) -> bool:
         """Return whether one more connection may stay; an idle one makes way if need be."""
         others = [link for link in self.live() if link.node != protocol.node]
-        if len(others) < limits.PEER_CONNECTIONS:
+        if len(others) < self._most:
             return True
         idle = next((link for link in others if not link.busy), None)
         if idle is not None:
