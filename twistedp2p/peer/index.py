@@ -15,6 +15,7 @@ from typing import Any
 
 from attrs import frozen
 
+from twistedp2p.errors import IndexUnusable
 from twistedp2p.messages import SetDigest
 from twistedp2p.peer.index_codec import (
     inode_columns,
@@ -102,8 +103,11 @@ class Index:
         """
         try:
             return cls(path, entropy(_RID_BYTES), seal=seal, key_of=key_of, durable=durable)
-        except IndexDamaged:
-            set_aside(path)
+        except IndexDamaged as error:
+            try:
+                set_aside(path)
+            except OSError as trouble:
+                raise IndexUnusable(f"{error} It can not be renamed ({trouble.strerror}): move it away.") from trouble
         index = cls(path, entropy(_RID_BYTES), seal=seal, key_of=key_of, durable=durable)
         index.lost = True
         return index
