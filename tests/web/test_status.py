@@ -8,7 +8,8 @@ from twistedp2p.errors import ProtocolViolation
 from twistedp2p.web.status import Amount, Failed, Missing, Moving, NotShared, Peer, Rates, Status, Tracker, parse_status
 
 FULL = {
-    "version": 1,
+    "version": "0.1.0",
+    "api": 1,
     "folder": "/home/ada/shared",
     "share": "00" * 20,
     "node": "n" * 32,
@@ -50,6 +51,7 @@ class StatusTests(SynchronousTestCase):
             parse_status(FULL),
             Status(
                 folder="/home/ada/shared",
+                version="0.1.0",
                 share="00" * 20,
                 node="n" * 32,
                 name="ada",

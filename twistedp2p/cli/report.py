@@ -61,7 +61,7 @@ def _peer(peer: Peer) -> str:
 
 def _moving(status: Status) -> Iterator[str]:
     for item in status.moving:
-        text = f"{shown(item.path)}: {size(item.done)} of {size(item.size)}"
+        text = f"{shown(item.path)}: {f'{size(item.done)} of ' if item.done else ''}{size(item.size)}"
         if item.rate >= 1:
             text += f", {rate(item.rate)}, {duration(max(0, item.size - item.done) / item.rate)} to go"
         yield text

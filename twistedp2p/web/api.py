@@ -94,6 +94,8 @@ def _stop(view: ControlView) -> _Answer:
 class ControlSite(Site):
     """The HTTP side of the API; keeps no log of requests."""
 
+    noisy = False
+
     def __init__(self, view: ControlView, reactor: IReactorTime) -> None:
         super().__init__(_Api(view), reactor=reactor)
 

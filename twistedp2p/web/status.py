@@ -95,7 +95,8 @@ class Status:
     """All that a running peer tells of itself."""
 
     folder: str
-    version: int = 1
+    version: str = ""
+    api: int = 1
     share: str = ""
     node: str = ""
     name: str = ""
