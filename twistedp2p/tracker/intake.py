@@ -54,6 +54,7 @@ class Intake:
         self._waiting: deque[Batch] = deque()
         self._current: Batch | None = None
         self._work: Deferred[None] | None = None
+        self._taking = False
         self._void = False
         self._wanted = 0
         self._got: list[bytes] = []
@@ -76,7 +77,9 @@ class Intake:
             return
         self._assembly = None
         self._waiting.append(batch)
-        if self._work is None:
+        if not self._taking:
+            # What needs no answer ends before `fromCoroutine` returns: only the flag tells that it has.
+            self._taking = True
             self._work = Deferred.fromCoroutine(self._take_all())
             self._work.addErrback(self._stopped)
 
@@ -102,7 +105,7 @@ class Intake:
             self._work.cancel()
 
     def _stopped(self, failure: Failure) -> None:
-        self._work = None
+        self._taking = False
         self._failed(failure)
 
     async def _take_all(self) -> None:
@@ -114,7 +117,7 @@ class Intake:
                 self._current = None
                 self._registry.release(self._reserved)
                 self._reserved = 0
-        self._work = None
+        self._taking = False
 
     async def _take(self, batch: Batch) -> None:
         """Apply one batch and acknowledge it, or ask for everything."""
