@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.transfer.test_chunking import stream
 from twistedp2p import limits
-from twistedp2p.transfer.swarm import Ask, AskContents, AskManifest, AskRun, Swarm
+from twistedp2p.transfer.asks import Ask, AskContents, AskManifest, AskRun
+from twistedp2p.transfer.swarm import Swarm
 
 KIB = 1024
 MIB = 1024 * KIB

@@ -9,9 +9,9 @@ flight or waits to be written counts against the swarm's limits, so memory is bo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
@@ -22,68 +22,15 @@ from twisted.python.failure import Failure
 from twistedp2p import limits
 from twistedp2p.errors import CorruptContent, TwistedP2PError, Unreachable
 from twistedp2p.framing.alarm import Alarm
+from twistedp2p.transfer.asks import Ask, AskContents, AskManifest, AskRun
+from twistedp2p.transfer.assembling import Cut, Part, Parts, store_run
 from twistedp2p.transfer.chunking import Manifest, content_id_of, manifest_bytes_most
 from twistedp2p.transfer.client import NotSent
+from twistedp2p.transfer.connections import Connection, Connections
 from twistedp2p.transfer.progress import Meter, Progress
-from twistedp2p.transfer.swarm import Ask, AskContents, AskManifest, AskRun, Swarm
+from twistedp2p.transfer.swarm import Swarm
 
-__all__ = ["Connection", "Connections", "Fetcher", "Part", "Parts"]
-
-
-class Part(Protocol):
-    """One large content being assembled; used by one thread at a time."""
-
-    def missing(self) -> list[int]:
-        """Return the numbers of the chunks that are not there yet."""
-
-    def write(self, chunks: Iterable[tuple[int, bytes]]) -> None:
-        """Take chunks (number, bytes)."""
-
-    def close(self) -> None:
-        """Let go of it; what was written stays for the next `Parts.open`."""
-
-
-class Parts(Protocol):
-    """Where contents are assembled; every method blocks, and is run in a thread."""
-
-    def put_small(self, contents: Iterable[tuple[bytes, bytes]]) -> None:
-        """Store small contents (content id, bytes)."""
-
-    def open(self, content: bytes, size: int, manifest: Manifest | None) -> Any:
-        """Return the `Part` of a content, begun anew or gone on with."""
-
-    def finish(self, part: Any) -> None:
-        """Verify a part as a whole; raises CorruptContent if it is not that content."""
-
-
-class Connection(Protocol):
-    """A live connection with a holder."""
-
-    def fetch_contents(
-        self, contents: Sequence[bytes], sink: Callable[[bytes, bytes], object], *, priority: int = 0
-    ) -> Deferred[NotSent]:
-        """Ask for small contents."""
-
-    def fetch_manifest(self, manifest: bytes, *, most: int = ..., priority: int = 0) -> Deferred[bytes]:
-        """Ask for a manifest."""
-
-    def fetch_range(
-        self, content: bytes, offset: int, length: int, sink: Callable[[int, bytes], object], *, priority: int = 0
-    ) -> Deferred[None]:
-        """Ask for a range of bytes."""
-
-
-class Connections(Protocol):
-    """The connections with other peers."""
-
-    def link(self, node: bytes) -> Connection | None:
-        """Return the live connection with a node, if there is one."""
-
-    def connection(self, node: bytes) -> Deferred[Any]:
-        """Return the connection with a node, dialled if there is none."""
-
-    def wait_for(self, node: bytes) -> float:
-        """Return for how many seconds a node should not be dialled."""
+__all__ = ["Fetcher"]
 
 
 _NOTHING = content_id_of(b"")
@@ -422,14 +369,14 @@ class Fetcher:
         fetch = self._fetches.get(ask.content)
         if fetch is None or fetch.manifest is None or fetch.part is None:
             return
-        cut = _Cut([length for _, length in fetch.manifest.chunks[ask.first : ask.first + ask.count]])
+        cut = Cut([length for _, length in fetch.manifest.chunks[ask.first : ask.first + ask.count]])
         reply = link.fetch_range(ask.content, ask.offset, ask.size, cut.take, priority=ask.priority)
         await self._reply(ask, lambda: (ask.content,), reply)
         self._meter.add(ask.node, cut.taken, self._clock.seconds())
         if not cut.chunks or self._fetches.get(ask.content) is not fetch:
             return
         try:
-            good: list[int] = await self._locked(fetch, _store_run, fetch, ask.first, cut.chunks)
+            good: list[int] = await self._locked(fetch, self._store, fetch, ask.first, cut.chunks)
         except (TwistedP2PError, OSError) as error:
             self._end(ask.content, Failure(error))
             return
@@ -440,6 +387,12 @@ class Fetcher:
         complete = self._swarm.got(ask.content, good, ask.node)
         if complete:
             await self._finish(fetch)
+
+    def _store(self, fetch: _Fetch, first: int, chunks: list[bytes]) -> list[int]:
+        """In a thread: write the chunks that are right, unless the fetch ended while this waited for its turn."""
+        if fetch.part is None or fetch.manifest is None:
+            return []
+        return store_run(fetch.part, fetch.manifest, first, chunks)
 
     async def _finish(self, fetch: _Fetch) -> None:
         part, fetch.part = fetch.part, None  # whatever still comes is too late
@@ -457,44 +410,3 @@ class Fetcher:
             return await self._in_thread(work, *args)
         finally:
             fetch.lock.release()
-
-
-class _Cut:
-    """Puts the bytes of a run together into its chunks, as they arrive; each byte is copied once."""
-
-    def __init__(self, lengths: Sequence[int]) -> None:
-        self._lengths = lengths
-        self._pieces: list[memoryview] = []
-        self._left = lengths[0]
-        self.chunks: list[bytes] = []
-        self.taken = 0
-
-    def take(self, _: int, data: bytes) -> None:
-        """Take the next bytes of the run."""
-        self.taken += len(data)
-        view = memoryview(data)
-        while view:
-            piece, view = view[: self._left], view[self._left :]
-            self._pieces.append(piece)
-            self._left -= len(piece)
-            if not self._left:
-                self.chunks.append(b"".join(self._pieces))
-                self._pieces = []
-                self._left = self._lengths[len(self.chunks)] if len(self.chunks) < len(self._lengths) else 0
-                if not self._left:
-                    return
-
-
-def _store_run(fetch: _Fetch, first: int, chunks: list[bytes]) -> list[int]:
-    """In a thread: write the chunks that have the right hash; return their numbers."""
-    part, manifest = fetch.part, fetch.manifest
-    if part is None or manifest is None:  # ended while this waited for its turn
-        return []
-    hashes = manifest.chunks[first : first + len(chunks)]
-    good = [
-        (index, chunk)
-        for index, (chunk, (digest, _)) in enumerate(zip(chunks, hashes, strict=True), first)
-        if content_id_of(chunk) == digest
-    ]
-    part.write(good)
-    return [index for index, _ in good]

@@ -18,120 +18,17 @@ from heapq import heappop, heappush
 from itertools import count
 from math import inf
 
-from attrs import define, field, frozen
-
 from twistedp2p import limits
+from twistedp2p.transfer.asks import Ask, AskContents, AskManifest, AskRun, pieces_of
+from twistedp2p.transfer.wanted import FIRST_WINDOW, Asked, Entry, Load, Wanted
 
-__all__ = ["Ask", "AskContents", "AskManifest", "AskRun", "Swarm"]
+__all__ = ["Swarm"]
 
 _SMALL_RANKS = 4  # a small content waits in the queues of this many holders: more would only cost memory
 _LARGE_RANKS = 16  # a large one in those of this many: more than saturate any link
-_FIRST_WINDOW = limits.RUN_BYTES  # in flight with a holder that has not shown its speed yet
 _SLOW_AFTER = 2.0  # seconds after which what was asked of one holder is asked of an idle one too
 _LOOK_AGAIN = 0.25  # seconds until it is looked at again whether somebody is idle
 _MIX = 0x9E3779B97F4A7C15  # odd, from the golden ratio: spreads content ids over nodes
-
-
-@frozen
-class AskContents:
-    """Ask this node for these small contents, `size` bytes in all."""
-
-    node: bytes
-    contents: tuple[bytes, ...]
-    size: int
-    priority: int
-
-
-@frozen
-class AskManifest:
-    """Ask this node for the manifest of this content; at most `size` bytes."""
-
-    node: bytes
-    content: bytes
-    manifest: bytes
-    size: int
-    priority: int
-
-
-@frozen
-class AskRun:
-    """Ask this node for `count` chunks of this content, from chunk `first`: `size` bytes at `offset`."""
-
-    node: bytes
-    content: bytes
-    first: int
-    count: int
-    offset: int
-    size: int
-    priority: int
-
-
-Ask = AskContents | AskManifest | AskRun
-
-
-@define(eq=False)
-class _Asked:
-    """A piece that was asked for: since when, and of whom."""
-
-    since: float
-    nodes: set[bytes]
-
-
-@define(eq=False)
-class _Wanted:
-    """One content that is wanted, and what is known of its pieces."""
-
-    content: bytes
-    size: int
-    manifest: bytes
-    manifest_bytes: int
-    priority: int
-    order: int
-    holders: dict[bytes, frozenset[int] | None]
-    others: set[bytes]
-    lengths: tuple[int, ...] | None
-    offsets: list[int] = field(factory=list)
-    todo: set[int] = field(factory=set)
-    lowest: list[int] = field(factory=list)  # a heap over `todo`, with leftovers
-    asked: dict[int, _Asked] = field(factory=dict)
-    left: int = 0
-    missing: int = 0
-    retry: dict[bytes, float] = field(factory=dict)
-    queued: set[bytes] = field(factory=set)
-    look_at: float = inf
-
-    def put_back(self, piece: int) -> None:
-        self.todo.add(piece)
-        heappush(self.lowest, piece)
-
-    def next_piece(self, have: frozenset[int] | None) -> int | None:
-        """Return the lowest piece to ask for that a holder with these pieces (None: with all) has."""
-        if have is not None:
-            return min(self.todo & have, default=None)
-        while self.lowest and self.lowest[0] not in self.todo:
-            heappop(self.lowest)
-        return self.lowest[0] if self.lowest else None
-
-
-@define(eq=False)
-class _Load:
-    """What is in flight with one node, and how far it is trusted."""
-
-    requests: int = 0
-    size: int = 0
-    window: int = _FIRST_WINDOW
-    strikes: int = 0
-    banned: float = 0.0
-    down: float = 0.0
-
-
-@define(order=True)
-class _Entry:
-    priority: int
-    large: bool
-    rank: int
-    order: int
-    content: bytes
 
 
 class Swarm:
@@ -143,9 +40,9 @@ class Swarm:
     """
 
     def __init__(self) -> None:
-        self._wanted: dict[bytes, _Wanted] = {}
-        self._queues: dict[bytes, list[_Entry]] = {}
-        self._loads: dict[bytes, _Load] = {}
+        self._wanted: dict[bytes, Wanted] = {}
+        self._queues: dict[bytes, list[Entry]] = {}
+        self._loads: dict[bytes, Load] = {}
         self._later: list[tuple[float, bytes]] = []
         self._size = 0
         self._orders = count()
@@ -177,7 +74,7 @@ class Swarm:
             others: nodes to try while no holder can be asked.
             priority: smaller is sooner, for example the size.
         """
-        wanted = _Wanted(
+        wanted = Wanted(
             content, size, manifest, manifest_bytes, priority, next(self._orders), dict.fromkeys(holders), set(others),
             lengths=None if manifest else (size,),
         )  # fmt: skip
@@ -272,7 +169,7 @@ class Swarm:
     def unreachable(self, node: bytes, until: float, now: float) -> None:
         """That node can not be asked before `until`: its share goes to others."""
         load = self._load(node)
-        load.down, load.window = until, _FIRST_WINDOW
+        load.down, load.window = until, FIRST_WINDOW
         self._empty_queue(node, now)
 
     def again(self, ask: Ask, now: float) -> None:
@@ -281,7 +178,7 @@ class Swarm:
         load.requests -= 1
         load.size -= ask.size
         self._size -= ask.size
-        for content, pieces in _pieces_of(ask):
+        for content, pieces in pieces_of(ask):
             wanted = self._wanted.get(content)
             if wanted is None or (isinstance(ask, AskManifest) and wanted.lengths is not None):
                 continue
@@ -300,7 +197,7 @@ class Swarm:
             return ask.content not in self._wanted
         return not any(
             content in self._wanted and any(piece in self._wanted[content].asked for piece in pieces)
-            for content, pieces in _pieces_of(ask)
+            for content, pieces in pieces_of(ask)
         )
 
     # -- what to ask next --
@@ -349,19 +246,19 @@ class Swarm:
 
     # -- how --
 
-    def _load(self, node: bytes) -> _Load:
-        return self._loads.setdefault(node, _Load())
+    def _load(self, node: bytes) -> Load:
+        return self._loads.setdefault(node, Load())
 
     def _may_ask(self, node: bytes, now: float) -> bool:
         load = self._load(node)
         return max(load.banned, load.down) <= now
 
-    def _free_at(self, wanted: _Wanted, node: bytes) -> float:
+    def _free_at(self, wanted: Wanted, node: bytes) -> float:
         """Return from when on this node may be asked for this content."""
         load = self._load(node)
         return max(wanted.retry.get(node, 0.0), load.banned, load.down)
 
-    def _askable(self, wanted: _Wanted, now: float) -> list[bytes]:
+    def _askable(self, wanted: Wanted, now: float) -> list[bytes]:
         """Return the nodes to ask for this content: its holders, or the others if no holder can be asked."""
         for nodes in (wanted.holders, wanted.others):
             free = [node for node in nodes if self._free_at(wanted, node) <= now]
@@ -369,7 +266,7 @@ class Swarm:
                 return free
         return []
 
-    def _queue(self, wanted: _Wanted, now: float) -> None:
+    def _queue(self, wanted: Wanted, now: float) -> None:
         """Put a content into the queues of those that may be asked for it now; if nobody may, look again later."""
         if not self._has_work(wanted):
             return
@@ -386,20 +283,20 @@ class Swarm:
         for rank, node in enumerate(nodes[: _LARGE_RANKS if large else _SMALL_RANKS]):
             if node not in wanted.queued:
                 wanted.queued.add(node)
-                entry = _Entry(wanted.priority, large, 0 if large else rank, wanted.order, wanted.content)
+                entry = Entry(wanted.priority, large, 0 if large else rank, wanted.order, wanted.content)
                 heappush(self._queues.setdefault(node, []), entry)
 
-    def _look_again(self, wanted: _Wanted, when: float) -> None:
+    def _look_again(self, wanted: Wanted, when: float) -> None:
         if when < wanted.look_at:
             wanted.look_at = when
             heappush(self._later, (when, wanted.content))
 
-    def _has_work(self, wanted: _Wanted) -> bool:
+    def _has_work(self, wanted: Wanted) -> bool:
         if wanted.lengths is None:
             return 0 not in wanted.asked
         return bool(wanted.todo or wanted.asked)
 
-    def _head(self, queue: list[_Entry], node: bytes, now: float) -> _Wanted | None:
+    def _head(self, queue: list[Entry], node: bytes, now: float) -> Wanted | None:
         """Return what the first entry of a queue stands for; None if it was stale, and is removed."""
         entry = queue[0]
         wanted = self._wanted.get(entry.content)
@@ -414,7 +311,7 @@ class Swarm:
             return None
         return wanted
 
-    def _leave_queue(self, queue: list[_Entry], node: bytes, now: float) -> None:
+    def _leave_queue(self, queue: list[Entry], node: bytes, now: float) -> None:
         """Take the first entry out: nothing to ask of this node; others may be at it, and may be slow: look again."""
         wanted = self._wanted[heappop(queue).content]
         wanted.queued.discard(node)
@@ -422,12 +319,12 @@ class Swarm:
             oldest = min(asked.since for asked in wanted.asked.values())
             self._look_again(wanted, max(oldest + _SLOW_AFTER, now + _LOOK_AGAIN))
 
-    def _take(self, wanted: _Wanted, node: bytes, now: float) -> int | None:
+    def _take(self, wanted: Wanted, node: bytes, now: float) -> int | None:
         """Return the next piece of a content to ask of a node, marked as asked for; None: nothing to ask."""
         piece = wanted.next_piece(wanted.holders.get(node))
         if piece is not None:
             wanted.todo.discard(piece)
-            wanted.asked[piece] = _Asked(now, {node})
+            wanted.asked[piece] = Asked(now, {node})
             return piece
         if self._load(node).size or wanted.todo:
             return None
@@ -439,7 +336,7 @@ class Swarm:
                 return piece
         return None
 
-    def _ask_contents(self, queue: list[_Entry], node: bytes, now: float) -> AskContents | None:
+    def _ask_contents(self, queue: list[Entry], node: bytes, now: float) -> AskContents | None:
         """Group small contents from the head of a queue into one question."""
         contents: list[bytes] = []
         size = priority = 0
@@ -462,11 +359,11 @@ class Swarm:
             size += wanted.size
         return AskContents(node, tuple(contents), size, priority) if contents else None
 
-    def _ask_manifest(self, wanted: _Wanted, node: bytes, now: float) -> AskManifest:
-        wanted.asked[0] = _Asked(now, {node})
+    def _ask_manifest(self, wanted: Wanted, node: bytes, now: float) -> AskManifest:
+        wanted.asked[0] = Asked(now, {node})
         return AskManifest(node, wanted.content, wanted.manifest, wanted.manifest_bytes, wanted.priority)
 
-    def _ask_run(self, wanted: _Wanted, node: bytes, now: float) -> AskRun | None:
+    def _ask_run(self, wanted: Wanted, node: bytes, now: float) -> AskRun | None:
         """Take the lowest chunk that is not asked for and those right behind it, up to `limits.RUN_BYTES`."""
         assert wanted.lengths is not None
         first = self._take(wanted, node, now)
@@ -479,11 +376,11 @@ class Swarm:
             if len(nodes) > 1 or last not in wanted.todo or (have is not None and last not in have):
                 break
             wanted.todo.discard(last)
-            wanted.asked[last] = _Asked(now, {node})
+            wanted.asked[last] = Asked(now, {node})
             size, last = size + wanted.lengths[last], last + 1
         return AskRun(node, wanted.content, first, last - first, wanted.offsets[first], size, wanted.priority)
 
-    def _stop_asking(self, node: bytes, load: _Load, now: float) -> None:
+    def _stop_asking(self, node: bytes, load: Load, now: float) -> None:
         load.banned = now + limits.BAD_HOLDER
         self._empty_queue(node, now)
 
@@ -494,11 +391,3 @@ class Swarm:
             if wanted is not None and wanted.order == entry.order:
                 wanted.queued.discard(node)
                 self._queue(wanted, now)
-
-
-def _pieces_of(ask: Ask) -> Iterable[tuple[bytes, Iterable[int]]]:
-    if isinstance(ask, AskContents):
-        return ((content, (0,)) for content in ask.contents)
-    if isinstance(ask, AskManifest):
-        return ((ask.content, (0,)),)
-    return ((ask.content, range(ask.first, ask.first + ask.count)),)
