@@ -228,13 +228,17 @@ class BatchTests(SynchronousTestCase):
 
     def test_unknown_number(self) -> None:
         """A batch with a number that stands for nothing asks for everything, and leaves all as it was."""
-        directory = share()
-        a = join(directory, "a")
-        say(directory, a, 1, "x")
-        for batch in (Batch(2, False, (7,), keys("y")), Batch(2, True, (), (7, *keys("y")))):
+        for batch in (
+            Batch(2, False, (7,), keys("y")),
+            Batch(2, True, (), (7, *keys("y"))),
+            Batch(2, False, (), keys("y"), (7,)),
+        ):
+            directory = share()
+            a = join(directory, "a")
+            say(directory, a, 1, "x")
             with self.assertRaises(Unresolved):
                 directory.apply(a.member, batch, blobs("y"), 0.0)
-        self.assertEqual((len(directory.log), directory.log.end, directory.holders_of(0)), (1, 1, (a.member,)))
+            self.assertEqual((len(directory.log), directory.log.end, directory.holders_of(0)), (1, 1, (a.member,)))
 
     def test_building_on_nothing(self) -> None:
         """A batch that builds on one that was lost or not understood is not applied; only a full one is."""

@@ -293,7 +293,8 @@ class ShareDirectory:
 
     def _check(self, member: Member, batch: Batch) -> None:
         """Raise if `batch` can not be applied as a whole."""
-        for reference in (*batch.known, *batch.held):
+        for reference in (*batch.known, *batch.held, *batch.gone):
+            # Also what is gone: the item may be known by another number since the peer heard of this one.
             if isinstance(reference, int) and self.log.find(reference) is None:
                 raise Unresolved("a batch names an item by a number that stands for nothing here")
         count = 0 if batch.full else len(member.knows) - len(self._numbers(batch.gone))
