@@ -91,7 +91,7 @@ def decode_record(data: bytes) -> Record:
         path = _text.decode(parts[1])
         context = tuple((rid, n) for rid, n in _context.decode(parts[2]))
         siblings = tuple((Dot(rid, n), _decode_value(raw)) for rid, n, raw in _siblings.decode(parts[3]))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolViolation(f"a record is malformed: {error}") from None
     register = Register(context, siblings)
     if any(not register.covers(dot) for dot, _ in siblings):
