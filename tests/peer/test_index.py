@@ -64,7 +64,7 @@ def row(content: bytes, inode: int = 1, executable: bool = False) -> Row:
     return Row(Dot(OTHER, 1), Kind.FILE, content, executable, Signature(5, inode, 10, 77))
 
 
-FOLDER = Register.of({OTHER: 1}, {Dot(OTHER, 1): Live(b"", kind=Kind.FOLDER)})
+FOLDER = Register.of({OTHER: 1}, {Dot(OTHER, 1): Live(b"", 1000, kind=Kind.FOLDER)})
 FOLDER_ROW = Row(Dot(OTHER, 1), Kind.FOLDER, b"")
 TWO = Register.of({OTHER: 1, RID: 1}, {Dot(OTHER, 1): Live(C[1], 5, lamport=1), Dot(RID, 1): Live(C[2], 7, lamport=2)})
 
@@ -502,8 +502,9 @@ class ItemTests(IndexCase):
     def test_replaced(self) -> None:
         """A record that was replaced before the tracker numbered it is still given, up to a limit."""
         index = self.open()
-        for n in range(1, REPLACED_RECORDS + 3):
-            index.apply(Change(records={"a": file(C[1], n)}))
+        with index.transaction():
+            for n in range(1, REPLACED_RECORDS + 3):
+                index.apply(Change(records={"a": file(C[1], n)}))
         self.assertEqual(index.blobs([item_of("a", file(C[1], 2))]), [seal(encode_record("a", file(C[1], 2)))])
         self.assertRaises(KeyError, index.blobs, [item_of("a", file(C[1], 1))])
 

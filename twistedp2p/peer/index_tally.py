@@ -58,7 +58,8 @@ def standing(register: Register, row: Row | None) -> Standing:
         return Standing(DEAD, 0, len(register.siblings), held, settled)
     if settled and row is not None and not value.is_folder:
         settled = row.executable == value.executable
-    return Standing(int(value.kind), value.size, len(register.siblings), held, settled)
+    # A folder has no size, whatever a record claims.
+    return Standing(int(value.kind), 0 if value.is_folder else value.size, len(register.siblings), held, settled)
 
 
 def needs(register: Register, row: Row | None) -> dict[bytes, bool]:
