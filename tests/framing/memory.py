@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.address import IPv4Address
@@ -18,6 +19,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     ITransport,
 )
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -26,7 +28,7 @@ from twistedp2p.errors import NoCommonVersion
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.proof import Channel
 
-__all__ = ["Hub", "MemoryNetwork", "MemoryTransport"]
+__all__ = ["Hub", "Made", "MemoryNetwork", "MemoryTransport"]
 
 
 @implementer(ITransport)
@@ -133,6 +135,20 @@ class MemoryTransport:
             self.lose(ConnectionDone())
             return True
         return False
+
+
+class Made(Factory):
+    """A factory whose protocols somebody else makes."""
+
+    noisy = False
+
+    def __init__(self, make: Callable[[IAddress], Any]) -> None:
+        self._make = make
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """Return what the maker makes."""
+        assert addr is not None
+        return self._make(addr)
 
 
 @define(eq=False)

@@ -84,6 +84,8 @@ def _any_certificate(connection: SSL.Connection, certificate: X509, error: int, 
 class _ServerFactory(TLSMemoryBIOFactory):
     """Twisted's, except that the factory inside may turn a caller away by returning None."""
 
+    noisy = False
+
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Return the TLS side of the protocol inside; None if there is none."""
         wrapped = self.wrappedFactory.buildProtocol(addr)
