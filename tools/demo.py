@@ -125,18 +125,23 @@ def tree_of(root: Path) -> dict[str, str]:
 
 
 def copy_real_tree(target: Path) -> tuple[int, int]:
-    """Copy the running Python's library and site-packages, at least 3,000 files and 100 MiB; return count and bytes."""
+    """Copy the running Python's site-packages and library, until it is enough; return how many files and bytes."""
     count = size = 0
-    for number, source in enumerate({sysconfig.get_path("purelib"), sysconfig.get_path("stdlib")}):
-        shutil.copytree(source, target / f"tree{number}", symlinks=False, ignore=shutil.ignore_patterns("*.pyc"))
-    for path in files_below(target):
-        if path.is_file():
+    for name in ("purelib", "stdlib"):
+        source = Path(sysconfig.get_path(name))
+        for path in sorted(source.rglob("*")):
+            if count >= LEAST_FILES and size >= LEAST_BYTES:
+                return count, size
+            if path.suffix == ".pyc" or path.is_symlink() or not path.is_file():
+                continue
+            copy = target / name / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
             count, size = count + 1, size + path.stat().st_size
-    extra = 0
     while size < LEAST_BYTES or count < LEAST_FILES:
-        data = os.urandom(4 * 1024 * 1024) if size < LEAST_BYTES else b"%d" % extra
-        (target / f"extra{extra}.bin").write_bytes(data)
-        extra, count, size = extra + 1, count + 1, size + len(data)
+        data = os.urandom(4 * 1024 * 1024) if size < LEAST_BYTES else b"%d" % count
+        (target / f"more{count}.bin").write_bytes(data)
+        count, size = count + 1, size + len(data)
     return count, size
 
 
@@ -180,9 +185,10 @@ def show_change(demo: Demo, what: str, change: Callable[[], None], arrived: Call
 def show_changes(demo: Demo) -> None:
     """Edit, rename, move a folder and delete, each in another folder."""
     one, two, three = demo.folders
-    victim = next(path for path in files_below(one / "tree0") if path.suffix == ".py" and path.stat().st_size > 0)
+    victim = next(path for path in files_below(one / "purelib") if path.suffix == ".py" and path.stat().st_size > 0)
     edited = victim.relative_to(one)
-    moved = next(path for path in sorted(one.iterdir()) if path.is_dir() and path.name.startswith("tree")).name
+    moved = max((path for path in (one / "purelib").iterdir() if path.is_dir()), key=lambda p: len(list(p.rglob("*"))))
+    moved = moved.relative_to(one)
     text = f"# changed {time.time()}\n".encode()
     print("Changes, and how long each took to arrive at the last peer:")
     show_change(

@@ -23,7 +23,7 @@ from twistedp2p.identity.invite import TrackerAddress
 from twistedp2p.messages import Address
 from twistedp2p.peer.assembly import Peer
 from twistedp2p.peer.folder.hints import Hint
-from twistedp2p.peer.folder.inotify import Notifier
+from twistedp2p.peer.folder.inotify import RealNotifier
 from twistedp2p.peer.folder.watch import Watch
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.member import Member
@@ -131,7 +131,15 @@ class PeerService(Service):
         super().startService()
         self.prepare()
         failures: list[Failure] = []
-        self.start().addErrback(failures.append)
+        starting = True
+
+        def failed(failure: Failure) -> None:
+            failures.append(failure)
+            if not starting:
+                self._gave_up(failure)
+
+        self.start().addErrback(failed)
+        starting = False
         if failures:  # listening fails at once, so that whoever starts the application hears it
             failures[0].raiseException()
 
@@ -148,7 +156,7 @@ class PeerService(Service):
         try:
             addresses = await self._listen()
         except BaseException:
-            await self._stop()
+            self._ending = Deferred.fromCoroutine(self._stop())
             raise
         await self._begin(addresses)
 
@@ -156,7 +164,7 @@ class PeerService(Service):
         self._watch = Watch(
             reactor=self._reactor,
             clock=self._reactor,
-            new_notifier=Notifier,
+            new_notifier=lambda: RealNotifier(self.member.disk),
             disk=self.member.disk,
             names=self.peer.names,
             rules=self.peer.rules,
@@ -178,7 +186,8 @@ class PeerService(Service):
         """Listen on the endpoints that were chosen, else on the port that was kept, else on a free one."""
         chosen = self._options.listen
         kept = self.member.setting("peer_port")
-        attempts = [chosen] if chosen else [*([_anywhere(kept)] if isinstance(kept, int) else []), *([_anywhere(0)])]
+        free = [(_anywhere(port),) for port in (kept, 0) if isinstance(port, int)]
+        attempts = [chosen] if chosen else free
         for attempt in attempts:
             try:
                 ports = await self.peer.listen(attempt)
