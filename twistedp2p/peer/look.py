@@ -151,8 +151,6 @@ class Eye:
         self._compare(Found(rel, kind, signature_of(stat)), looked)
         if kind == Kind.FOLDER:
             self._look_below(rel, looked)
-        elif (row := self._index.row(path)) is not None and row.kind == Kind.FOLDER:
-            self._absent_below(path, looked, confirm)
 
     def _look_below(self, folder: RelPath, looked: Looked) -> None:
         """Compare all that is in a folder, because events may have come before it was watched."""
@@ -192,6 +190,11 @@ class Eye:
         if found.kind == Kind.FOLDER:
             looked.seen.append((path, Observed(Kind.FOLDER, FOLDER_CONTENT, signature=signature), b""))
             return
+        if row is not None and row.kind == Kind.FOLDER:
+            # A file where a folder was: what was in that is gone for sure. Were it gone only after a second look,
+            # the folder would keep the name meanwhile, and the new file would become a conflict copy.
+            mark.require(self._disk)
+            self._absent_below(path, looked, confirm=True)
         renamed = self._renamed(path, signature) if row is None else None
         if renamed is not None:
             looked.seen.append((path, renamed, b""))
