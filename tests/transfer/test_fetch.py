@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -11,6 +13,7 @@ from tests.transfer.test_chunking import MIB, stream
 from twistedp2p import limits
 from twistedp2p.errors import CorruptContent, NoSpace
 from twistedp2p.transfer.chunking import Hashed
+from twistedp2p.transfer.fetch import Fetcher
 from twistedp2p.transfer.progress import Meter
 
 
@@ -217,6 +220,28 @@ class SmallTests(FetchCase):
         self.hub.listeners[where] = listener
         self.go(limits.BACKOFF_MOST + 1.0)
         self.assert_here(alone, b"alone", result)
+
+    def test_nothing_is_written_by_two_threads(self) -> None:
+        """A content that comes a second time while it is being written is not written again."""
+        names = self.share(b"hello", self.a, self.b)
+        threads: list[Deferred[None]] = []
+
+        def in_thread(work: Callable[..., None], *args: object) -> Deferred[None]:
+            threads.append(Deferred().addCallback(lambda _: work(*args)))
+            return threads[-1]
+
+        fetcher = Fetcher(links=self.me.links, parts=self.me.parts, run_in_thread=in_thread, clock=self.hub.clock)
+        self.a.source.hold_back = True
+        result = fetcher.want(names.content_id, names.size, b"", holders={self.a.id})
+        self.go()
+        fetcher.update_holders(names.content_id, {self.a.id, self.b.id})
+        self.go(5.0)
+        self.a.source.let_go()
+        self.go()
+        (thread,) = threads
+        thread.callback(None)
+        self.assert_here(names, b"hello", result)
+        fetcher.stop()
 
     def test_progress(self) -> None:
         """What is wanted and missing, and what came, is counted."""

@@ -179,6 +179,21 @@ class LargeTests(SynchronousTestCase):
         second = only(swarm.next_for(NODES[0], 0.0))
         self.assertEqual((second.first, second.count, second.offset, second.size), (5, 4, 5 * MIB, 4 * MIB))
 
+    def test_a_manifest_that_came_at_the_second_attempt(self) -> None:
+        """After a manifest had to be asked for twice, only the chunks that are missing are asked for."""
+        swarm = Swarm()
+        swarm.want(CONTENTS[0], 3 * MIB, NODES[:2], 0.0, manifest=name("manifest", 0), manifest_bytes=1000)
+        first = swarm.next_for(NODES[0], 0.0)
+        assert first is not None
+        swarm.refused(CONTENTS[0], NODES[0], 0.0)
+        swarm.again(first, 0.0)
+        second = swarm.next_for(NODES[1], 0.0)
+        assert isinstance(second, AskManifest)
+        swarm.chunks(CONTENTS[0], (MIB,) * 3, [1, 2], 0.0)
+        swarm.again(second, 0.0)
+        (run,) = map(only, drain(swarm, NODES[:2]))
+        self.assertEqual((run.first, run.count), (1, 2))
+
     def test_holders_take_turns(self) -> None:
         """Several holders get different runs of one content."""
         swarm = self.large(12, NODES[:3])
