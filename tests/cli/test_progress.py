@@ -59,13 +59,18 @@ class NewsTests(SynchronousTestCase):
         self.assertIsNone(news(QUIET, more))
 
     def test_changes(self) -> None:
-        """A new state, a tracker that comes or goes, a peer more or less, is news."""
+        """A new state, a tracker that comes or goes, a peer or a file more or less, is news."""
         for change in (
+            evolve(QUIET, files=3013),
             evolve(QUIET, state="syncing"),
             evolve(QUIET, tracker=Tracker("t", True)),
             evolve(QUIET, peers=(Peer("n"),)),
         ):
             self.assertEqual(news(QUIET, change), line(change))
+
+    def test_under_way(self) -> None:
+        """While it syncs, each file that comes is no news."""
+        self.assertIsNone(news(BUSY, evolve(BUSY, files=3001, missing=Missing(1700, 50_000_000))))
 
     def test_problem(self) -> None:
         """A new problem is named; one that was there already is not named again."""

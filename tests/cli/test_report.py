@@ -19,8 +19,7 @@ class ReportTests(SynchronousTestCase):
             report(parse_status(FULL)),
             [
                 "/home/ada/shared: syncing",
-                "  syncing | 6 of 10 files | 600 B of 1.00 kB | in 25 B/s | out 5 B/s | 1 other peer | 16 s to go"
-                " | 1 problem",
+                "  6 of 10 files | 600 B of 1.00 kB | in 25 B/s | out 5 B/s | 1 other peer | 16 s to go | 1 problem",
                 "  this peer is ada, node nnnnnnnn, in share 00000000",
                 "  tracker 192.0.2.7:17411: connected",
                 "  1 other peer",

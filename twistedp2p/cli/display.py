@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Protocol, TextIO
 
@@ -103,10 +103,11 @@ class LogLines:
         """Nothing is left open."""
 
 
-def display_on(stream: TextIO) -> Display:
-    """Return the display that fits `stream`."""
-    console = Console(file=stream, highlight=False)
-    return LiveLine(console) if console.is_terminal else LogLines(stream)
+def display_on(stream: TextIO, environ: Mapping[str, str]) -> Display:
+    """Return the display that fits `stream`: a live line needs a terminal that can rewrite a line (TERM)."""
+    console = Console(file=stream, highlight=False, _environ=environ)
+    # Not what rich makes of FORCE_COLOR: that is about colours.
+    return LiveLine(console) if stream.isatty() and not console.is_dumb_terminal else LogLines(stream)
 
 
 @implementer(ILogObserver)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def run(
     invite_file: Path | None,
 ) -> None:
     """Run a peer of `folder` until it is ended, and the process with it; raises SystemExit."""
-    display = display_on(sys.stderr)
+    display = display_on(sys.stderr, os.environ)
     globalLogBeginner.beginLoggingTo([log_observer(display)], redirectStandardIO=False)
     options = PeerOptions(
         folder=folder,

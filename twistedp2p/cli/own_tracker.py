@@ -15,22 +15,23 @@ from twistedp2p.identity.invite import TrackerAddress
 from twistedp2p.limits import TRACKER_PORT
 from twistedp2p.tracker.service import load_key
 
-__all__ = ["LOOPBACK", "OwnTracker", "everywhere", "free_port"]
+__all__ = ["LOOPBACK", "OwnTracker", "everywhere", "reserved"]
 
 LOOPBACK = "127.0.0.1"
 
 
-def free_port(preferred: int) -> int:
-    """Return `preferred` if it can be listened on now on all interfaces, else a TCP port that can."""
+def reserved(preferred: int) -> socket.socket:
+    """Return a socket that keeps `preferred`, else another TCP port, on all interfaces until it is closed."""
     for port in (preferred, 0):
-        with socket.socket(_family(), socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Twisted listens
-            try:
-                probe.bind(("", port))
-                probe.listen(1)
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
+        keeper = socket.socket(_family(), socket.SOCK_STREAM)
+        try:
+            keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Twisted listens
+            keeper.bind(("", port))
+            # Listening keeps the port; a socket that is only bound does not.
+            keeper.listen(1)
+            return keeper
+        except OSError:
+            keeper.close()
     raise FolderUnusable("No port of this machine can be listened on: name a tracker elsewhere with --tracker.")
 
 
@@ -69,12 +70,23 @@ class OwnTracker:
         self.port = port
         self._advertised = advertised
         self._reachable = reachable
+        self._keeper: socket.socket | None = None
 
     def address(self) -> TrackerAddress:
-        """Return the address for the invite; makes the key and takes a port if there are none. Blocks shortly."""
+        """Return the address for the invite; makes the key if there is none. Blocks shortly.
+
+        A port that is new is kept from others until `release`.
+        """
         if self.port is None:
-            self.port = free_port(TRACKER_PORT)
+            self._keeper = reserved(TRACKER_PORT)
+            self.port = int(self._keeper.getsockname()[1])
         pin = load_key(self.state).pin
         if self._advertised is not None:
             return TrackerAddress(self._advertised.host, self._advertised.port or self.port, pin)
         return TrackerAddress(self._reachable() or LOOPBACK, self.port, pin)
+
+    def release(self) -> None:
+        """Let go of a new port, for the tracker to listen on it at once."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.close()

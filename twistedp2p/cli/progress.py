@@ -5,7 +5,7 @@ from __future__ import annotations
 from twistedp2p.cli.words import count, duration, rate, shown, size
 from twistedp2p.web.status import Status
 
-__all__ = ["line", "news", "state_text"]
+__all__ = ["details", "line", "news", "state_text"]
 
 _STATES = {
     "starting": "starting",
@@ -22,8 +22,13 @@ def state_text(status: Status) -> str:
 
 
 def line(status: Status) -> str:
-    """Return the line of progress: state, files, bytes, speed, peers, time to go; what matters most comes first."""
-    parts = [state_text(status), _files(status)]
+    """Return the line of progress: the state, and the `details`."""
+    return f"{state_text(status)} | {details(status)}"
+
+
+def details(status: Status) -> str:
+    """Return files, bytes, speed, peers, time to go: what matters most comes first."""
+    parts = [_files(status)]
     if status.missing.bytes:
         parts.append(f"{size(status.bytes - status.missing.bytes)} of {size(status.bytes)}")
     elif status.bytes:
@@ -38,9 +43,9 @@ def line(status: Status) -> str:
 
 
 def news(before: Status | None, now: Status) -> str | None:
-    """Return a line for the log if the state, the tracker, the peers or the problems changed; else None.
+    """Return a line for the log if the state, the tracker, the peers or the problems changed, or files came or went.
 
-    The line says where things stand; `before` is the status that was last spoken of, None at the start.
+    Else None. The line says where things stand; `before` is the status that was last spoken of, None at the start.
     """
     if before is not None and _remarkable(before) == _remarkable(now):
         return None
@@ -54,7 +59,8 @@ def news(before: Status | None, now: Status) -> str | None:
 def _remarkable(status: Status) -> tuple[object, ...]:
     # Connections come and go with what there is to move; who is alive is what matters.
     alive = frozenset(peer.node for peer in status.peers)
-    return status.state, status.tracker.connected, alive, status.errors
+    files = status.files if status.in_sync else None
+    return status.state, status.tracker.connected, alive, status.errors, files
 
 
 def _files(status: Status) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from twistedp2p.cli.progress import line, state_text
+from twistedp2p.cli.progress import details, state_text
 from twistedp2p.cli.words import count, duration, rate, shown, size
 from twistedp2p.limits import TRASH_DAYS
 from twistedp2p.web.status import Peer, Status
@@ -17,7 +17,7 @@ _MOST = 20
 
 def report(status: Status) -> list[str]:
     """Return the lines of `twistedp2p status`: what is true first, then what is under way, then what is wrong."""
-    lines = [f"{shown(status.folder)}: {state_text(status)}", f"  {line(status)}", f"  {_who(status)}"]
+    lines = [f"{shown(status.folder)}: {state_text(status)}", f"  {details(status)}", f"  {_who(status)}"]
     lines += [f"  tracker {_tracker(status)}"]
     lines += _list(count(len(status.peers), "other peer"), [_peer(peer) for peer in status.peers])
     if status.missing.files:

@@ -25,7 +25,7 @@ from twistedp2p.cli.display import Display
 from twistedp2p.cli.own_tracker import LOOPBACK, OwnTracker, everywhere
 from twistedp2p.errors import BadAddress, FolderUnusable, TwistedP2PError
 from twistedp2p.framing.addresses import Advertised
-from twistedp2p.identity.invite import Invite
+from twistedp2p.identity.invite import Invite, TrackerAddress
 from twistedp2p.peer.member import Member
 from twistedp2p.peer.options import PeerOptions
 from twistedp2p.peer.service import PeerService
@@ -113,7 +113,12 @@ class Running:
         tracker = await self._in_thread(self._own_tracker)
         peer = self._peer(tracker)
         peer.stopped = self.end
-        await self._in_thread(peer.prepare)
+        try:
+            await self._in_thread(peer.prepare)
+        except BaseException:
+            if tracker is not None:
+                tracker.release()
+            raise
         self._services.append(peer)
         self._check_names(peer.member)
         if self._wish.options.tracker is not None:
@@ -150,7 +155,8 @@ class Running:
             # A port that was named is the tracker's: it is the one in the invite.
             options = evolve(options, advertise=Advertised.parse(options.advertise).host)
         if tracker.port is None:
-            return PeerService(self._reactor, options, own_tracker=tracker.address)
+            peer = PeerService(self._reactor, options, own_tracker=lambda: _taken(tracker, peer.member))
+            return peer
         # This machine may have another address than last time.
         return PeerService(self._reactor, evolve(options, tracker=tracker.address()))
 
@@ -164,6 +170,7 @@ class Running:
             advertise=Advertised(named.host, named.port),
             only_share=peer.member.keys.share_id,
         )
+        tracker.release()
         try:
             await service.start_listening()
         except CannotListenError as error:
@@ -173,7 +180,6 @@ class Running:
             ) from error
         service.startService()
         self._services.append(service)
-        peer.member.keep_setting(_TRACKER_PORT, tracker.port)
 
     def _check_names(self, member: Member) -> None:
         actual = "portable" if member.keys.portable else "posix"
@@ -205,6 +211,13 @@ class Running:
     def _refresh(self, peer: PeerService) -> None:
         with self._log.failuresHandled("Showing the progress failed"):
             self._display.show(parse_status(peer.status()), self._reactor.seconds())
+
+
+def _taken(tracker: OwnTracker, member: Member) -> TrackerAddress:
+    """Return the address of a new tracker; its port is kept before an invite can name it."""
+    address = tracker.address()
+    member.keep_setting(_TRACKER_PORT, tracker.port)
+    return address
 
 
 def _on_loopback_only(invite: Invite) -> bool:
