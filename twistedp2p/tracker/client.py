@@ -63,6 +63,7 @@ class TrackerClient:
         self._notice = Alarm(self._clock, self._say_unreachable)
         self._backoff = Alarm(self._clock, self._dial)
         self._stopping = False
+        self._wanted = False
         self._dial_again: Deferred[None] | None = None
         self.error: TwistedP2PError | None = None
 
@@ -114,6 +115,7 @@ class TrackerClient:
     def reconnect(self) -> None:
         """Begin a new session now, also after `DuplicateDevice`: what was said in this one is void."""
         self._failures = 0
+        self._wanted = True
         if self._conversation is not None:
             self._conversation.abort("a new session is wanted")
         else:
@@ -137,6 +139,7 @@ class TrackerClient:
 
     async def _try(self, address: TrackerAddress) -> None:
         """Dial one tracker and talk to it for as long as that lasts."""
+        self._wanted = False
         conversation = self._conversation_with(address)
         endpoint = self._network.client(address.host, address.port, alpn=TRACKER_ALPN)
         try:
@@ -179,10 +182,13 @@ class TrackerClient:
         self.error = error
         if self._stopping:
             return
-        if isinstance(error, Refusal):
-            self._updates.refused(error)
         text = str(error) if error is not None else f"The tracker at {address.address} closed the connection."
-        if welcomed:
+        if isinstance(error, Refusal):
+            self._why = text
+            if not self._notice.is_set and not isinstance(error, DuplicateDevice):
+                self._notice.set(limits.TRACKER_NOTICE)
+            self._updates.refused(error)
+        elif welcomed:
             # It was there a moment ago; it counts as gone when it can not be dialled.
             self._why = text
             self._log.info("Lost the tracker: {why}", why=text)
@@ -209,6 +215,9 @@ class TrackerClient:
             self._backoff.stop()
 
     async def _until_told(self) -> None:
+        """Wait for `_dial`, unless somebody wanted a new session already."""
+        if self._wanted:
+            return
         self._dial_again = Deferred()
         try:
             await self._dial_again

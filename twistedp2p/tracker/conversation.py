@@ -389,7 +389,8 @@ class TrackerConversation(FrameProtocol):
         # What is under way, or waits to be sent, is in the digests and not yet with the tracker.
         self._judge.append(not self._in_flight and not self._batches)
         self.send_message(KeepAlive(known, held))
-        self._no_answer.set(limits.REPLY)
+        if not self._no_answer.is_set:
+            self._no_answer.set(limits.REPLY)
         self._set_keepalive()
 
     def _set_keepalive(self) -> None:
