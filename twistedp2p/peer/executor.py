@@ -200,7 +200,7 @@ class Executor:
         """Rename one file; False if it was not, and is settled."""
         target, before = RelPath(publish.path), intent.before
         assert before is not None and before.signature is not None
-        if target.parent is not None and self._folders(target.parent, view) is not None:
+        if target.parent is not None and self._folders(target.parent, view, carried) is not None:
             finish(view, intent, False, None, None)
             return False
         moved = self._publisher.move(
@@ -238,7 +238,7 @@ class Executor:
         results = []
         for step in staged:
             try:
-                results.append((step, self._change(step, view)))
+                results.append((step, self._change(step, view, carried)))
             except OSError as error:
                 self._undone(step, error, view, carried)
         if self._durable and results:
@@ -306,7 +306,7 @@ class Executor:
         view.set_intent(action.path, intent)
         return _Step(intent)
 
-    def _change(self, step: _Step, view: View) -> Signature | Replaced | Displaced | Obstacle:
+    def _change(self, step: _Step, view: View, carried: Carried) -> Signature | Replaced | Displaced | Obstacle:
         """Change the name; return what came of it."""
         intent, path = step.intent, RelPath(step.intent.path)
         if step.source is None:
@@ -321,7 +321,7 @@ class Executor:
             )
         result = self._place(step, path)
         if result is Obstacle.NO_PARENT and path.parent is not None:
-            made = self._folders(path.parent, view)
+            made = self._folders(path.parent, view, carried)
             if made is not None:
                 return made
             result = self._place(step, path)
@@ -381,14 +381,22 @@ class Executor:
     # -- folders and bits ---------------------------------------------------
 
     def _make_folder(self, action: MakeFolder, view: View, carried: Carried) -> None:
-        obstacle = self._folders(RelPath(action.path), view)
+        obstacle = self._folders(RelPath(action.path), view, carried)
         if obstacle is not None:
             carried.look.add(action.path)
             return
         view.set_row(action.path, Row(action.dot, Kind.FOLDER, FOLDER_CONTENT, False, self._eye.signature(action.path)))
 
-    def _folders(self, folder: RelPath, view: View) -> Obstacle | None:
-        """Make `folder` and what is missing above it, and note them: no version is minted for any of them."""
+    def _folders(self, folder: RelPath, view: View, carried: Carried) -> Obstacle | None:
+        """Make `folder` and what is missing above it, and note them: no version is minted for any of them.
+
+        Not where the index has a file still: a user removed it, and the row that tells so must not be overwritten.
+        """
+        for path in (folder, *folder.ancestors()):
+            row = view.row(path.text)
+            if row is not None and row.kind == Kind.FILE:
+                carried.look.add(path.text)
+                return Obstacle.NO_PARENT
         made = self._publisher.make_folder(folder)
         if isinstance(made, Obstacle):
             return made
