@@ -201,8 +201,8 @@ class TrackerClient:
             self._say_unreachable()
 
     def _say_unreachable(self) -> None:
-        self._updates.unreachable(self._why)
         self._notice.set(limits.TRACKER_NOTICE)
+        self._updates.unreachable(self._why)
 
     async def _pause(self) -> None:
         """Wait before the next round; `reconnect` cuts it short."""

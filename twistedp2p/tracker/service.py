@@ -223,9 +223,10 @@ class TrackerService(MultiService):
             for endpoint in self._listen or _everywhere():
                 await self._listen_on(endpoint)
         except BaseException:
+            # Not waited for: the caller is to see the error before anything else happens.
             ports, self.ports = self.ports, []
             for port in ports:
-                await maybeDeferred(port.stopListening)
+                maybeDeferred(port.stopListening)
             raise
         self._find_address()
         return self.address
