@@ -100,7 +100,7 @@ def install(wheel: Path, into: Path) -> Path:
 
 @pytest.mark.parametrize("kind", INSTALLS)
 def test_services_are_found(kind: str, wheels: dict[str, Path], tmp_path: Path) -> None:
-    """After each kind of installation, `twistd` and `twist` started elsewhere list and load our services."""
+    """After each kind of installation, started elsewhere, `twistd` and `twist` list our services and ours runs."""
     programs = install(wheels[kind], tmp_path / "venv")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -110,6 +110,7 @@ def test_services_are_found(kind: str, wheels: dict[str, Path], tmp_path: Path) 
         listed = run(programs / name, "--help", cwd=elsewhere)
         assert {line.split()[0] for line in listed.splitlines() if line.split()} >= SERVICES
         assert "--listen" in run(programs / name, "echo", "--help", cwd=elsewhere)
+    assert __version__ in run(programs / "twistedp2p", "--version", cwd=elsewhere)
 
 
 def test_discovery_loads_nothing(tmp_path: Path) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+import math
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.internet.interfaces import IReactorCore
-from twisted.python.usage import Options
+from twisted.python.usage import Options, UsageError
 
+from twistedp2p.errors import BadAddress
+from twistedp2p.framing.addresses import Advertised
 from twistedp2p.tap.listening import check_endpoint
 
-__all__ = ["ServiceOptions", "global_reactor"]
+__all__ = ["ServiceOptions", "address", "global_reactor", "one_of", "path", "seconds"]
 
 _DEFAULT_PIDFILE = "twistd.pid"
 
@@ -38,6 +42,45 @@ class ServiceOptions(Options):
             check_endpoint(endpoint, global_reactor())
         if self.parent is not None:
             _drop_default_pidfile(self.parent)
+
+
+def path(text: str) -> Path:
+    """Return the absolute path for an option; the text may begin with ``~``."""
+    if not text:
+        raise UsageError("A path was left empty; write one, or leave the option out.")
+    # Absolute now, because twistd changes its working directory before a service starts.
+    return Path(text).expanduser().absolute()
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise UsageError(f"{text!r} is not a number of seconds above zero.")
+    return value
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a function that returns its text if that is one of `choices`."""
+
+    def chosen(text: str) -> str:
+        if text not in choices:
+            raise UsageError(f"{text!r} is not a choice here; write {' or '.join(choices)}.")
+        return text
+
+    return chosen
+
+
+def address(text: str) -> str:
+    """Return an address that others are to dial, HOST or HOST:PORT, when it is one."""
+    try:
+        Advertised.parse(text)
+    except BadAddress as error:
+        raise UsageError(str(error)) from error
+    return text.strip()
 
 
 def global_reactor() -> IReactorCore:

@@ -1,0 +1,132 @@
+"""``twistd -n peer``: options and service of a peer."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import ClassVar, TextIO
+
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from twisted.python.usage import UsageError
+
+from twistedp2p.errors import BadInvite
+from twistedp2p.home import Home
+from twistedp2p.identity.given import INVITE_VARIABLE, given_invite
+from twistedp2p.identity.invite import Invite, TrackerAddress
+from twistedp2p.limits import NAME_CHARS
+from twistedp2p.peer.options import PeerOptions
+from twistedp2p.peer.service import PeerService
+from twistedp2p.tap.command_line import ServiceOptions, address, global_reactor, one_of, path
+from twistedp2p.tap.starting import BeginningService, OneSentenceService, exit_with_status_1
+
+__all__ = ["Options", "makeService"]
+
+def _tracker(text: str) -> TrackerAddress:
+    """Return the tracker of --tracker, HOST:PORT:PIN."""
+    try:
+        return TrackerAddress.parse(text)
+    except BadInvite as error:
+        raise UsageError(str(error)) from error
+
+
+def _name(text: str) -> str:
+    """Return the display name of --name."""
+    if not 0 < len(text) <= NAME_CHARS or not text.isprintable():
+        raise UsageError(f"A name has 1 to {NAME_CHARS} printable characters; choose another one with --name.")
+    return text
+
+
+class Options(ServiceOptions):
+    """Which folder the peer shares, with whom, and how others reach it.
+
+    `environ` and `stdin` are where an invite may come from besides the command line, which
+    other users of the machine can read.
+    """
+
+    longdesc = (
+        "Shares a folder with the other members of a share. The invite that --join takes need not be on the "
+        "command line, where others can see it: '-' reads it from standard input, '@FILE' from a file, and "
+        f"without --join it is taken from {INVITE_VARIABLE} if that is set."
+    )
+    optFlags: ClassVar = [["new-share", None, "Begin a new share with this folder."]]
+    optParameters: ClassVar = [
+        ["folder", None, None, "Folder to share (default: ./shared).", path],
+        ["join", None, None, "Invite to a share, '-' or '@FILE'."],
+        ["tracker", None, None, "HOST:PORT:PIN of the tracker for a new share.", _tracker],
+        ["advertise", None, None, "HOST[:PORT] by which other peers reach this one.", address],
+        ["name", None, None, "Name of this peer in listings.", _name],
+        ["names", None, None, "File names of a new share: posix (default) or portable.", one_of("posix", "portable")],
+        ["durability", None, "durable", "durable or relaxed (not safe in a power cut).", one_of("durable", "relaxed")],
+        ["home", None, None, "State folder (default: TWISTEDP2P_HOME).", path],
+        ["invite-file", None, None, "File to write the invite to (mode 0600).", path],
+    ]
+
+    def __init__(self, environ: Mapping[str, str] = os.environ, stdin: TextIO | None = None) -> None:
+        super().__init__()
+        self._environ = environ
+        self._stdin = stdin
+
+    def postOptions(self) -> None:
+        """Fetch the invite, and check what the options say together."""
+        super().postOptions()
+        source, written = "--join", self["join"]
+        if written is None:
+            source, written = INVITE_VARIABLE, self._environ.get(INVITE_VARIABLE) or None
+        # What shows these options does not show the secret.
+        self["join"] = None
+        if written is not None:
+            for other in ("tracker", "new-share"):
+                if self[other]:
+                    raise UsageError(
+                        f"{source} joins the share of an invite and --{other} begins a new one; leave one of them out."
+                    )
+        self["invite"] = None if written is None else self._invite(written, source)
+        if self["invite"] is not None and self["names"] not in (None, _names_of(self["invite"])):
+            raise UsageError(f"The names of this share are {_names_of(self['invite'])}; leave --names out.")
+        self["folder"] = self["folder"] or path("shared")
+        self["home"] = self["home"] or Home.find(self._environ).path
+
+    def peer_options(self) -> PeerOptions:
+        """Return what was said, as the peer takes it."""
+        return PeerOptions(
+            folder=self["folder"],
+            home=Home(self["home"]),
+            invite=self["invite"],
+            new_share=bool(self["new-share"]),
+            tracker=self["tracker"],
+            portable=self["names"] == "portable",
+            listen=tuple(self["listen"]),
+            advertise=self["advertise"],
+            name=self["name"],
+            durable=self["durability"] == "durable",
+            invite_file=self["invite-file"],
+        )
+
+    def _invite(self, written: str, source: str) -> Invite:
+        """Return the invite that is `written`, or that is where `written` says."""
+        try:
+            return given_invite(written, sys.stdin if self._stdin is None else self._stdin)
+        except BadInvite as error:
+            raise UsageError(f"The invite of {source} can not be used. {error}") from error
+
+
+def _names_of(invite: Invite) -> str:
+    """Return the word for the names that the share of `invite` allows."""
+    return "portable" if invite.portable else "posix"
+
+
+def makeService(options: Options) -> IService:
+    """Return the service that shares the folder of `options`."""
+    reactor = global_reactor()
+    peer = PeerService(reactor, options.peer_options())
+    peer.stopped = reactor.stop
+
+    def begin() -> Deferred[None]:
+        peer.prepare()
+        return peer.start()
+
+    group = OneSentenceService()
+    BeginningService(begin, peer.stopService, reactor, exit_with_status_1).setServiceParent(group)
+    return group
