@@ -211,7 +211,7 @@ def show_changes(demo: Demo) -> None:
         demo,
         f"move the folder {moved} ({inside:,} files and folders) in two",
         lambda: (two / moved).rename(two / "moved"),
-        lambda f: not (f / moved).exists() and (f / "moved").exists() and sum(1 for _ in files_below(f / "moved")) == inside,
+        lambda f: not (f / moved).exists() and sum(1 for _ in files_below(f / "moved")) == inside,
     )
     show_change(
         demo,

@@ -121,6 +121,8 @@ HOLDER_RETRY = 5.0
 """A holder that said "not held", or failed, is asked for that content again after this."""
 BAD_HOLDER = 600.0
 """A holder that served bad bytes is not asked again for this long."""
+TRASH_AGAIN = 10.0
+"""A displaced file is looked at again after this: a program that had it open may have gone on writing."""
 TRASH_DAYS = 30
 """How long displaced files are kept, days."""
 

@@ -102,7 +102,10 @@ class Peer:
         self.workers = workers
         self.parts = PartStore(disk, clock.seconds)
         self.trash = TrashStore(disk, entropy)
-        self.eye = Eye(disk, self.names, self.index, rules=rules, durable=durable)
+        self.quiet = Quiet()
+        self.eye = Eye(
+            disk, self.names, self.index, rules=rules, durable=durable, waiting=self.quiet.is_waiting
+        )
         contents = Contents(disk, self.names, self.index, self.parts, self.trash, self.eye)
         recovery = Recovery(index=self.index, eye=self.eye, trash=self.trash, wall=wall)
         self.replica = Replica(self.index)
@@ -119,6 +122,7 @@ class Peer:
             wall=wall,
         )
         self.steps = Steps(
+            disk=disk,
             index=self.index,
             replica=self.replica,
             announcer=Announcer(self.index.item, self.index.number_of, self.index.paths),
@@ -138,7 +142,6 @@ class Peer:
             holdings=self.holdings,
             new_rid=lambda: entropy(RID_BYTES),
         )
-        self.quiet = Quiet()
         self.observer = Observer(
             clock=clock,
             workers=workers,
@@ -146,6 +149,7 @@ class Peer:
             quiet=self.quiet,
             found=self.sync.looked,
             settled=self.sync.settle,
+            scanned=self.sync.recheck_trash,
         )
         self.sync.observer = self.observer
         serving = Serving(

@@ -15,6 +15,7 @@ from twistedp2p.disk.seam import Disk, Name
 from twistedp2p.errors import TwistedP2PError
 from twistedp2p.paths import RelPath, conflict_name
 from twistedp2p.peer.contents import Contents
+from twistedp2p.peer.folder.mark import TRASH
 from twistedp2p.peer.folder.parts import PartStore
 from twistedp2p.peer.folder.publish import Displaced, Obstacle, Publisher, Replaced
 from twistedp2p.peer.folder.trash import TrashStore
@@ -32,12 +33,16 @@ __all__ = ["Carried", "Executor"]
 
 @define
 class Carried:
-    """What carrying out left: paths to plan again, to look at again, sentences about what did not work."""
+    """What carrying out left: paths to plan again, to look at again, sentences about what did not work.
+
+    `displaced` names what came into the trash from under somebody's eyes: a program may still write to it.
+    """
 
     plan: set[str] = Factory(set)
     look: set[str] = Factory(set)
     errors: dict[str, str] = Factory(dict)
     touched: set[str] = Factory(set)
+    displaced: list[str] = Factory(list)
     published: int = 0
 
 
@@ -229,7 +234,9 @@ class Executor:
         for step in steps:
             try:
                 if step.intent.before is not None and step.source is not None:
+                    assert step.intent.content is not None
                     step.source = self._publisher.stage(step.source, self._trash.locate(step.intent.trash))
+                    self._parts.published(step.intent.content)
                 staged.append(step)
             except OSError as error:
                 self._undone(step, error, view, carried)
@@ -344,16 +351,19 @@ class Executor:
         """Note what a change of a name came to."""
         intent = step.intent
         carried.plan.add(intent.path)
-        if intent.content is not None:
-            self._parts.published(intent.content)
         if isinstance(result, Signature):
+            assert intent.content is not None
+            self._parts.published(intent.content)
             finish(view, intent, True, _row(intent, result), None)
         elif isinstance(result, Replaced):
             self._displaced(intent, _row(intent, result.signature), result.displaced, view, trashed, carried)
         elif isinstance(result, Displaced):
             self._displaced(intent, None, result.displaced, view, trashed, carried)
+            if step.source is not None:
+                carried.look.add(intent.path)  # somebody saved there in the instant in which the name was free
         else:
             self._recovery.settle(intent, view)
+            self._give_back(step, trashed)
             carried.look.add(intent.path)
             return
         carried.published += 1
@@ -370,9 +380,18 @@ class Executor:
         before = intent.before
         if before is not None and before.signature == signature:
             trashed.append(_Trashed(intent.trash, intent.path, before.content, signature.size, False))
+            carried.displaced.append(intent.trash)
             finish(view, intent, True, placed, _as_observed(before))
         elif not self._recovery.settle(intent, view):
             carried.errors[intent.path] = "a program is still writing to the file that was replaced; it is kept"
+
+    @staticmethod
+    def _give_back(step: _Step, trashed: list[_Trashed]) -> None:
+        """List a file of the trash again that was taken out of it and not used."""
+        source, content = step.source, step.intent.content
+        if source is not None and content is not None and step.intent.before is None and source[:2] == TRASH:
+            name = b"/".join(source[2:]).decode()
+            trashed.append(_Trashed(name, step.intent.path, content, 0, False))
 
     def _undone(self, step: _Step, error: OSError, view: View, carried: Carried) -> None:
         carried.errors[step.intent.path] = _sentence(error)

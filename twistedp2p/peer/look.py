@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from attrs import Factory, define, evolve
 
 from twistedp2p.disk.seam import Disk, FileKind, OtherDevice
+from twistedp2p.limits import QUIET_AFTER_WRITE
 from twistedp2p.paths import NameRules, RelPath
 from twistedp2p.peer.folder import mark
 from twistedp2p.peer.folder.names import DiskNames, signature_of
@@ -46,9 +47,17 @@ class Looked:
     def __bool__(self) -> bool:
         return bool(self.seen or self.gone)
 
+    def paths(self) -> list[str]:
+        """Return the paths that this says something new of."""
+        return [*(path for path, _, _ in self.seen), *self.gone]
+
 
 class Eye:
-    """Looks at one shared folder; every method blocks."""
+    """Looks at one shared folder; every method blocks.
+
+    `ignored` says what is not shared by the person's choice, `waiting` which paths are not quiet yet: those are
+    left for the look that follows when they are.
+    """
 
     def __init__(
         self,
@@ -59,6 +68,7 @@ class Eye:
         rules: NameRules,
         durable: bool,
         ignored: Callable[[RelPath, Kind], bool] = lambda path, kind: False,
+        waiting: Callable[[str], bool] = lambda path: False,
     ) -> None:
         self._disk = disk
         self._names = names
@@ -66,6 +76,7 @@ class Eye:
         self._rules = rules
         self._durable = durable
         self._ignored = ignored
+        self._waiting = waiting
 
     def look(self, paths: Iterable[str], confirm: bool = False) -> Looked:
         """Look at these paths, and at all that is in a folder that is new; `confirm`: this is the second look.
@@ -90,7 +101,7 @@ class Eye:
             looked = Looked()
             for one in piece:
                 found.add(one.path.text)
-                self._compare(one, looked)
+                self._compare_if_quiet(one, looked)
             self._match_renames(looked)
             self._sync(looked)
             yield looked
@@ -159,7 +170,7 @@ class Eye:
         for piece in scan.slices():
             for one in piece:
                 found.add(one.path.text)
-                self._compare(one, looked)
+                self._compare_if_quiet(one, looked)
         for path, _ in self._index.rows_below(folder.text):
             if path not in found and scan.covers(RelPath(path)):
                 looked.missing.append(path)
@@ -172,6 +183,17 @@ class Eye:
     def _absent_below(self, path: str, looked: Looked, confirm: bool) -> None:
         for other, _ in self._index.rows_below(path):
             (looked.gone if confirm else looked.missing).append(other)
+
+    def _compare_if_quiet(self, found: Found, looked: Looked) -> None:
+        """Compare what a walk came upon, but leave what somebody may be in the middle of writing."""
+        path = found.path.text
+        if self._waiting(path):
+            return
+        age = self._disk.now_ns() - found.signature.mtime_ns
+        if found.kind == Kind.FILE and 0 <= age < QUIET_AFTER_WRITE * 1e9 and self._index.row(path) is None:
+            looked.changing.append(path)
+            return
+        self._compare(found, looked)
 
     def _compare(self, found: Found, looked: Looked) -> None:
         path, signature = found.path.text, found.signature

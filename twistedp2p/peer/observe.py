@@ -41,7 +41,10 @@ class Quieting(Protocol):
 
 
 class Observer:
-    """Looks at one folder; `found` takes each `Looked` that has something, `settled` is called when all is quiet."""
+    """Looks at one folder; `found` takes each `Looked` that has something.
+
+    `settled` is called when all is quiet, `scanned` at the end of each full scan.
+    """
 
     _log = Logger()
 
@@ -54,6 +57,7 @@ class Observer:
         quiet: Quieting,
         found: Callable[[Looked], None],
         settled: Callable[[], None],
+        scanned: Callable[[], None] = lambda: None,
         full_scan: float = FULL_SCAN,
     ) -> None:
         self._clock = clock
@@ -62,6 +66,7 @@ class Observer:
         self._quiet = quiet
         self._found = found
         self._settled = settled
+        self._scan_ended = scanned
         self._full_scan = full_scan
         self._due: set[str] = set()
         self._second_looks: dict[str, float] = {}
@@ -222,6 +227,7 @@ class Observer:
             if looked is None:
                 self._slices = None
                 self._rescan_in(self._full_scan)
+                self._scan_ended()
             else:
                 self.scanned += len(looked.seen) + len(looked.fine)
                 self._took(looked, DELETE_SECOND_LOOK_SCAN)

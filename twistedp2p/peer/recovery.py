@@ -6,13 +6,13 @@ and for a publish that the disk refused half way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from twistedp2p.peer.folder.read import Read
 from twistedp2p.peer.folder.trash import TrashStore
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.look import Eye
-from twistedp2p.peer.replica import finish
+from twistedp2p.peer.replica import finish, mint, version_of
 from twistedp2p.peer.store import View
 from twistedp2p.peer.values import Intent, Observed, Row, Signature
 
@@ -55,6 +55,28 @@ class Recovery:
             return True
         finish(view, intent, True, self._row(intent), self._as_before(intent, found.observed, displaced))
         return True
+
+    def bring_back(self, names: Collection[str] | None, view: View) -> None:
+        """Make a version of each of these entries of the trash (None: all) that was written to after it came there.
+
+        A program that had the file open when it was displaced went on saving into it. Its base is not known any
+        more, so the version is concurrent with what is there: both are kept.
+        """
+        for entry in self._index.trash_entries():
+            if names is not None and entry.name not in names:
+                continue
+            now = self._trash.look(entry.name)
+            if now is None or now.mtime_ns <= entry.time_ns:
+                continue
+            found = self._trash.read(entry.name)
+            if found is None or found.observed.content == entry.content:
+                continue
+            if found.manifest:
+                self._index.put_manifest(found.observed.manifest, found.manifest)
+            self._index.add_trash(
+                entry.name, entry.path, found.observed.content, found.observed.size, int(self._wall() * 1e9), True
+            )
+            mint(view, entry.path, version_of(found.observed), None)
 
     def _placed(self, intent: Intent) -> Row | None:
         """Return the row of what was put where nothing was, None if it was not (or was changed since)."""

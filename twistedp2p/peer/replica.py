@@ -16,7 +16,7 @@ from twistedp2p.peer.store import Store, View
 from twistedp2p.peer.values import Intent, Observed, Row
 from twistedp2p.versions import Dead, Dot, Kind, Live, Register, Value, conflict_dot, join, put_aside, winner, write
 
-__all__ = ["IndexLost", "Replica", "collapse", "finish", "holds", "save"]
+__all__ = ["IndexLost", "Replica", "collapse", "finish", "holds", "mint", "save", "version_of"]
 
 
 class IndexLost(TwistedP2PError):
@@ -59,7 +59,7 @@ def save(view: View, path: str, seen: Observed | None) -> None:
     else:
         dot = register.has_content(seen.content, seen.kind) if row is None else None
         if dot is None:
-            dot = mint(view, path, _version(seen), None if row is None else row.base)
+            dot = mint(view, path, version_of(seen), None if row is None else row.base)
     view.set_row(path, Row(dot, seen.kind, seen.content, seen.executable, seen.signature))
 
 
@@ -68,7 +68,8 @@ def _same(row: Row, seen: Observed) -> bool:
     return row.kind == seen.kind and row.content == seen.content and row.executable == seen.executable
 
 
-def _version(seen: Observed) -> Live:
+def version_of(seen: Observed) -> Live:
+    """Return the version that saving `seen` makes; its lamport is set when it is written."""
     return Live(seen.content, seen.size, 0, seen.mtime_ns, seen.kind, seen.executable, seen.manifest)
 
 
@@ -100,7 +101,7 @@ def finish(view: View, intent: Intent, done: bool, placed: Row | None, displaced
     view.set_row(intent.path, placed)
     before = intent.before
     if displaced is not None and not (before is not None and _same(before, displaced)):
-        mint(view, intent.path, _version(displaced), None if before is None else before.base)
+        mint(view, intent.path, version_of(displaced), None if before is None else before.base)
 
 
 def holds(register: Register, row: Row | None) -> bool:

@@ -6,10 +6,12 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
 from random import SystemRandom
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
@@ -20,6 +22,7 @@ from twistedp2p.errors import TwistedP2PError
 from twistedp2p.framing.addresses import Advertised, own_address
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.invite import TrackerAddress
+from twistedp2p.limits import ADDRESSES
 from twistedp2p.messages import Address
 from twistedp2p.peer.assembly import Peer
 from twistedp2p.peer.folder.hints import Hint
@@ -174,6 +177,8 @@ class PeerService(Service):
         # Everything is watched before it is read, so that nothing is missed in between.
         await self._watch.start()
         self.peer.start(addresses)
+        invite = self.member.state / "invite"
+        self._log.info("Sharing {folder}; its invite, a secret, is in {file}", folder=self.member.folder, file=invite)
         self._sampling = LoopingCall(self._sample)
         self._sampling.clock = self._reactor
         self._sampling.start(SAMPLE_SECONDS, now=False)
@@ -198,22 +203,23 @@ class PeerService(Service):
                         f"Port {error.port} can not be listened on ({error.socketError}): "
                         "another program has it; choose another one with --listen."
                     ) from None
-        port = next((host.port for host in (port.getHost() for port in ports) if hasattr(host, "port")), None)
-        if port is not None and not chosen:
-            self.member.keep_setting("peer_port", port)
-        return self._reachable_at(port)
+        hosts = [host for host in (port.getHost() for port in ports) if isinstance(host, (IPv4Address, IPv6Address))]
+        if hosts and not chosen:
+            self.member.keep_setting("peer_port", hosts[0].port)
+        return self._reachable_at(hosts)
 
-    def _reachable_at(self, port: int | None) -> list[Address]:
+    def _reachable_at(self, hosts: list[IPv4Address | IPv6Address]) -> list[Address]:
         """Return where others reach this peer; the tracker adds the address that it sees this peer at."""
         if self._options.advertise is not None:
             advertised = Advertised.parse(self._options.advertise)
-            if advertised.port is None and port is None:
+            if advertised.port is None and not hosts:
                 raise TwistedP2PError("--advertise needs a port: this peer listens on no TCP port itself.")
-            return [Address(advertised.host, advertised.port or port or 0)]
-        if port is None:
-            return []
-        own = own_address()
-        return [Address(host, port) for host in dict.fromkeys([*([own] if own else []), "127.0.0.1"])]
+            return [Address(advertised.host, advertised.port or hosts[0].port)]
+        found = []
+        for host in hosts:
+            everywhere = ip_address(host.host).is_unspecified
+            found.append(Address((own_address() or "127.0.0.1") if everywhere else host.host, host.port))
+        return found[:ADDRESSES]
 
     def stopService(self) -> Deferred[None]:
         """End: say goodbye, let what is under way finish, close the index, let others have the folder."""

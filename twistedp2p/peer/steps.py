@@ -11,17 +11,19 @@ from collections.abc import Callable, Iterable, Iterator
 from attrs import frozen
 from twisted.logger import Logger
 
+from twistedp2p.disk.seam import Disk
 from twistedp2p.errors import BadPath, ProtocolViolation
 from twistedp2p.messages import Entry, SetDigest, Welcome
 from twistedp2p.paths import NameRules, RelPath
 from twistedp2p.peer.announce import Announcer
 from twistedp2p.peer.contents import Contents
 from twistedp2p.peer.executor import Executor
+from twistedp2p.peer.folder import mark
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.look import Eye, Looked
 from twistedp2p.peer.plan import Action, Fetch, plan
 from twistedp2p.peer.recovery import Recovery
-from twistedp2p.peer.replica import Replica, save
+from twistedp2p.peer.replica import IndexLost, Replica, save
 from twistedp2p.peer.store import Change, View
 from twistedp2p.peer.values import Want
 from twistedp2p.records import UnknownFormat, decode_record
@@ -41,7 +43,7 @@ class Outcome:
     planned: tuple[str, ...] = ()
     wants: tuple[Want, ...] = ()
     errors: tuple[tuple[str, str], ...] = ()
-    speak: bool = False
+    displaced: tuple[str, ...] = ()
 
 
 class Steps:
@@ -52,6 +54,7 @@ class Steps:
     def __init__(
         self,
         *,
+        disk: Disk,
         index: Index,
         replica: Replica,
         announcer: Announcer,
@@ -63,6 +66,7 @@ class Steps:
         unseal: Callable[[bytes], bytes],
         key_of: Callable[[bytes], bytes],
     ) -> None:
+        self._disk = disk
         self._index = index
         self._replica = replica
         self._announcer = announcer
@@ -75,6 +79,7 @@ class Steps:
         self._key_of = key_of
         self._resend: list[Batch] = []
         self._recovered = False
+        self._lost = False
         self._refused: set[str] = set()
         self.published = 0
 
@@ -83,7 +88,7 @@ class Steps:
     @property
     def caught(self) -> bool:
         """Whether others have been heard since the start, so that saves may become versions."""
-        return self._replica.caught
+        return self._replica.caught and not self._lost
 
     @property
     def ready(self) -> bool:
@@ -93,7 +98,7 @@ class Steps:
     @property
     def may_act(self) -> bool:
         """Whether planning is allowed now."""
-        return self._replica.may_act
+        return self._replica.may_act and not self._lost
 
     @property
     def settled(self) -> bool:
@@ -140,7 +145,11 @@ class Steps:
             staged.append((path, record.register))
             items.append((path, entry.number, entry.holders))
             numbers[self._key_of(entry.blob)] = entry.number
-        self._replica.stage(staged, numbers)
+        try:
+            self._replica.stage(staged, numbers)
+        except IndexLost:
+            self._lost = True
+            raise
         return items
 
     def _refuse(self, text: str) -> None:
@@ -149,7 +158,9 @@ class Steps:
             self._log.warn("{text}", text=text)
 
     def end_delta(self, end: int) -> Outcome:
-        """Join the staged delta and move the cursor."""
+        """Join the staged delta and move the cursor; not if it showed that the index is lost."""
+        if self._lost:
+            return Outcome()
         was_caught = self._replica.caught
         changed = self._replica.end_delta(end)
         self._announcer.changed(changed)
@@ -184,12 +195,8 @@ class Steps:
         self._announcer.say_all(by_key=True, whole=whole)
         return Outcome(batches=self._next_batch())
 
-    def speak(self) -> Outcome:
-        """Announce what changed."""
-        return Outcome(batches=self._next_batch())
-
     def _next_batch(self) -> tuple[Batch, ...]:
-        if not self._replica.ready:
+        if not self._replica.ready or self._lost:
             return ()
         batch = self._announcer.next()
         return () if batch is None else (batch,)
@@ -203,6 +210,7 @@ class Steps:
 
     def lose_index(self, rid: bytes) -> Outcome:
         """Begin a new index under the replica id `rid`."""
+        self._lost = False
         self._replica.lose_index(rid)
         self._announcer.say_all(by_key=True)
         self._resend = []
@@ -218,7 +226,11 @@ class Steps:
         return self._recovery.settle_all(view)
 
     def take(self, looks: Iterable[Looked]) -> Outcome:
-        """Make versions of what was seen on the disk, in one commit and one batch: adds first, then deletions."""
+        """Make versions of what was seen on the disk, in one commit and one batch: adds first, then deletions.
+
+        Raises `FolderUnusable` if the folder lost its mark: nothing that is missing then was deleted.
+        """
+        mark.require(self._disk)
         view = View(self._index)
         again = self._recover(view)
         with self._index.transaction():
@@ -245,8 +257,18 @@ class Steps:
                 else:
                     save(view, path, None)
 
+    def recheck_trash(self, names: tuple[str, ...] | None) -> Outcome:
+        """Look again at these files in the trash, or at all: one that was written to since becomes a version again."""
+        view = View(self._index)
+        with self._index.transaction():
+            self._recovery.bring_back(names, view)
+            touched = view.commit()
+        self._announcer.changed(touched)
+        return Outcome(batches=self._next_batch(), plan=frozenset(_with_ancestors(touched)))
+
     def plan(self, paths: list[str]) -> Outcome:
-        """Plan these paths and carry out what can be done now."""
+        """Plan these paths and carry out what can be done now; raises `FolderUnusable` if the folder lost its mark."""
+        mark.require(self._disk)
         view = View(self._index)
         recovered = self._recover(view)
         actions: list[Action] = []
@@ -273,6 +295,7 @@ class Steps:
             planned=tuple(planned),
             wants=tuple(wants),
             errors=tuple(carried.errors.items()),
+            displaced=tuple(carried.displaced),
         )
 
 

@@ -8,7 +8,7 @@ plan or to look at again. Nothing is decided here about versions, and nothing he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,9 +16,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twistedp2p.errors import TwistedP2PError
+from twistedp2p.limits import TRASH_AGAIN
 from twistedp2p.messages import Entry, PeerInfo, Welcome
 from twistedp2p.peer.holdings import Holdings
 from twistedp2p.peer.look import Looked
+from twistedp2p.peer.path_queue import PathQueue
 from twistedp2p.peer.replica import IndexLost
 from twistedp2p.peer.steps import Outcome, Steps
 from twistedp2p.peer.wants import Wants
@@ -75,13 +78,13 @@ class Sync:
         self.tracker: Announcing | None = None
         self.observer: Observing | None = None
         self._looked: list[Looked] = []
-        self._to_plan: set[str] = set()
-        self._speak = False
+        self._to_plan = PathQueue()
         self._running = False
         self._stopped = False
         self._steps_under_way = 0
         self._waiting: list[Deferred[None]] = []
         self._retries: dict[str, IDelayedCall] = {}
+        self._timers: set[IDelayedCall] = set()
 
     # -- what others ask ----------------------------------------------------
 
@@ -89,7 +92,7 @@ class Sync:
     def in_sync(self) -> bool:
         """Whether this peer has nothing left to do: all that is known is here, all that is here is announced."""
         return (
-            not (self._running or self._steps_under_way or self._looked or self._to_plan or self._speak)
+            not (self._running or self._steps_under_way or self._looked or self._to_plan)
             and self._steps.settled
             and not (len(self.wants) or self.errors)
             and (self.observer is None or self.observer.idle)
@@ -179,6 +182,8 @@ class Sync:
         if failure.check(IndexLost):
             self._log.warn("{reason}; this peer begins a new index, nothing on disk is touched", reason=failure.value)
             self.lose_index()
+        elif failure.check(TwistedP2PError):
+            self._log.error("{reason}", reason=str(failure.value))
         elif not (self._stopped and failure.check(CancelledError)):
             self._log.failure("A step failed", failure=failure)
 
@@ -217,7 +222,7 @@ class Sync:
             self._kick()
         self.settle()
 
-    def _next(self) -> Callable[[], Deferred[Outcome]] | None:
+    def _next(self) -> Callable[[], Coroutine[Any, Any, Outcome]] | None:
         """Return what begins the next step, or None if there is nothing to do now."""
         if self._stopped:
             return None
@@ -225,29 +230,44 @@ class Sync:
             return self._take
         if self._to_plan and self._steps.may_act:
             return self._plan
-        if self._speak and self._steps.ready:
-            return self._say
         return None
 
-    def _take(self) -> Deferred[Outcome]:
+    async def _take(self) -> Outcome:
         looked, self._looked = self._looked, []
-        return self._workers.state(self._steps.take, looked)
+        try:
+            return await self._workers.state(self._steps.take, looked)
+        except Exception:
+            # What was seen must not be forgotten: it is looked at again when the trouble may be over.
+            self._later(lambda: self._look_again([path for look in looked for path in look.paths()]))
+            raise
 
-    def _plan(self) -> Deferred[Outcome]:
-        paths = sorted(self._to_plan)[:PATHS_PER_STEP]
-        self._to_plan.difference_update(paths)
-        return self._workers.state(self._steps.plan, paths)
+    async def _plan(self) -> Outcome:
+        paths = self._to_plan.take(PATHS_PER_STEP)
+        try:
+            return await self._workers.state(self._steps.plan, paths)
+        except Exception:
+            self._later(lambda: self._arrived(paths))
+            raise
 
-    def _say(self) -> Deferred[Outcome]:
-        self._speak = False
-        return self._workers.state(self._steps.speak)
+    def _look_again(self, paths: Iterable[str]) -> None:
+        if self.observer is not None:
+            self.observer.look(paths)
+
+    def _later(self, what: Callable[[], None], seconds: float = RETRY_SECONDS) -> None:
+        """Do something after some seconds, unless this peer ends before."""
+
+        def due() -> None:
+            self._timers.discard(call)
+            what()
+
+        call = self._clock.callLater(seconds, due)
+        self._timers.add(call)
 
     def _absorb(self, outcome: Outcome) -> None:
         """Hand on what a step left."""
         for batch in outcome.batches:
             if self.tracker is not None:
                 self.tracker.announce(batch)
-        self._speak = self._speak or outcome.speak
         self._to_plan.update(outcome.plan)
         if outcome.look and self.observer is not None:
             self.observer.look(outcome.look)
@@ -256,6 +276,13 @@ class Sync:
         self.wants.replace(outcome.planned, outcome.wants)
         for path, text in outcome.errors:
             self._error(path, text)
+        if outcome.displaced:
+            # A program that had one of these open may have gone on writing to it.
+            self._later(lambda: self.recheck_trash(outcome.displaced), TRASH_AGAIN)
+
+    def recheck_trash(self, names: tuple[str, ...] | None = None) -> None:
+        """Look again at these files in the trash, or at all (after a full scan): somebody may have written to them."""
+        self._step(self._workers.state(self._steps.recheck_trash, names))
 
     # -- what did not work, and the end -------------------------------------
 
@@ -276,15 +303,16 @@ class Sync:
 
     def _try_again(self, path: str) -> None:
         del self._retries[path]
-        self._to_plan.add(path)
+        self._to_plan.update((path,))
         self._kick()
 
     def stop(self) -> None:
         """Take up nothing more; what runs in the state thread finishes by itself."""
         self._stopped = True
-        for timer in self._retries.values():
+        for timer in (*self._retries.values(), *self._timers):
             timer.cancel()
         self._retries.clear()
+        self._timers.clear()
         self.wants.stop()
         for one in list(self._waiting):
             one.cancel()

@@ -16,6 +16,7 @@ from twistedp2p.peer.steps import Steps
 from twistedp2p.peer.sync import Sync
 from twistedp2p.peer.workers import Workers
 from twistedp2p.tracker.conversation import HelloFacts
+from twistedp2p.transfer.links import Links
 
 __all__ = ["Tracking"]
 
@@ -32,6 +33,7 @@ class _Tracked(Protocol):
     steps: Steps
     sync: Sync
     workers: Workers
+    links: Links
 
 
 class Tracking:
@@ -105,6 +107,8 @@ class Tracking:
 
     def peers(self, up: tuple[PeerInfo, ...], down: tuple[int, ...]) -> None:
         """Members came up, and members are gone."""
+        for info in up:
+            self._peer.links.try_again(info.node)
         self._peer.sync.peers(up, down)
 
     def holders(self, member: int, held: list[int], lost: list[int]) -> None:
