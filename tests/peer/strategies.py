@@ -54,8 +54,8 @@ def histories(draw: st.DrawFn) -> list[Register]:
 NUMBERS = st.integers(0, 2**64 - 1)
 SIGNATURES = st.builds(Signature, NUMBERS, NUMBERS, NUMBERS, st.integers(-(2**63), 2**64), st.booleans())
 ROWS = st.builds(
-    Row, st.none() | DOTS, st.sampled_from(Kind), st.just(b"") | CONTENTS, st.booleans(), st.none() | SIGNATURES
-)
+    Row, st.none() | DOTS, st.just(Kind.FILE), CONTENTS, st.booleans(), st.none() | SIGNATURES
+) | st.builds(Row, st.none() | DOTS, st.just(Kind.FOLDER), st.just(b""), signature=st.none() | SIGNATURES)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 INTENTS = st.builds(
     Intent, TEXTS, st.none() | ROWS, DOTS, st.sampled_from(Kind), st.none() | CONTENTS, st.booleans(), TEXTS
