@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import ClassVar, TextIO
 
 from twisted.application.service import IService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.usage import UsageError
 
 from twistedp2p.errors import BadInvite
@@ -20,6 +20,7 @@ from twistedp2p.peer.options import PeerOptions
 from twistedp2p.peer.service import PeerService
 from twistedp2p.tap.command_line import ServiceOptions, address, global_reactor, one_of, path
 from twistedp2p.tap.starting import BeginningService, OneSentenceService, exit_with_status_1
+from twistedp2p.web.api import ControlService
 
 __all__ = ["Options", "makeService"]
 
@@ -123,10 +124,22 @@ def makeService(options: Options) -> IService:
     peer = PeerService(reactor, options.peer_options())
     peer.stopped = reactor.stop
 
-    def begin() -> Deferred[None]:
+    control: list[ControlService] = []
+
+    async def begin() -> None:
         peer.prepare()
-        return peer.start()
+        await peer.start()
+        socket = Home(options["home"]).control_socket(peer.member.folder)
+        control.append(ControlService(reactor, reactor, peer, socket))
+        control[0].startService()
+
+    async def end() -> None:
+        for service in control:
+            await maybeDeferred(service.stopService)
+        await peer.stopService()
 
     group = OneSentenceService()
-    BeginningService(begin, peer.stopService, reactor, exit_with_status_1).setServiceParent(group)
+    BeginningService(
+        lambda: Deferred.fromCoroutine(begin()), lambda: Deferred.fromCoroutine(end()), reactor, exit_with_status_1
+    ).setServiceParent(group)
     return group
