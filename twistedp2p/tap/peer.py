@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import ClassVar, TextIO
+from typing import Any, ClassVar, TextIO
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -120,7 +120,7 @@ def _names_of(invite: Invite) -> str:
 
 def makeService(options: Options) -> IService:
     """Return the service that shares the folder of `options`."""
-    reactor = global_reactor()
+    reactor: Any = global_reactor()
     peer = PeerService(reactor, options.peer_options())
     peer.stopped = reactor.stop
 
