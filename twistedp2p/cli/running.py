@@ -119,13 +119,14 @@ class Running:
             if tracker is not None:
                 tracker.release()
             raise
-        self._services.append(peer)
         self._check_names(peer.member)
         if self._wish.options.tracker is not None:
             peer.member.keep_setting(_TRACKER_PORT, None)
         if tracker is not None and tracker.port is not None:
             await self._start_tracker(tracker, peer)
+        # A peer that can not start stops itself; one that never began has nothing to stop.
         await peer.start()
+        self._services.insert(0, peer)
         control = ControlService(
             self._reactor, self._reactor, peer, self._wish.options.home.control_socket(peer.member.folder)
         )
