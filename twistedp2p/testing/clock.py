@@ -29,11 +29,18 @@ class Stuck(AssertionError):
 class _Call:
     """One delayed call; its place in the heap is void once `turn` has moved on."""
 
-    __slots__ = ("_arguments", "_call", "_clock", "_keywords", "_over", "at", "turn")
+    __slots__ = ("_arguments", "_call", "_clock", "_keywords", "_over", "_owner", "at", "turn")
 
     def __init__(
-        self, clock: SimClock, at: float, call: Callable[..., object], arguments: Any, keywords: Any
+        self,
+        owner: SimClock | ProcessClock,
+        clock: SimClock,
+        at: float,
+        call: Callable[..., object],
+        arguments: Any,
+        keywords: Any,
     ) -> None:
+        self._owner = owner
         self._clock = clock
         self._call = call
         self._arguments = arguments
@@ -52,28 +59,31 @@ class _Call:
 
     def cancel(self) -> None:
         """Let it not happen; raises `AlreadyCalled` or `AlreadyCancelled`."""
-        self._still()
-        self._end(AlreadyCancelled)
+        if self._still():
+            self._end(AlreadyCancelled)
 
     def reset(self, secondsFromNow: float) -> None:
         """Let it happen that many seconds from now instead."""
-        self._still()
-        self._clock._put(self, self._clock.seconds() + secondsFromNow)
+        if self._still():
+            self._clock._put(self, self._clock.seconds() + secondsFromNow)
 
     def delay(self, secondsLater: float) -> None:
         """Let it happen that much later than it would."""
-        self._still()
-        self._clock._put(self, self.at + secondsLater)
+        if self._still():
+            self._clock._put(self, self.at + secondsLater)
 
     def run(self) -> None:
-        """Let it happen."""
+        """Let it happen, if its process lives."""
         call, arguments, keywords = self._call, self._arguments, self._keywords
         self._end(AlreadyCalled)
-        call(*arguments, **keywords)
+        if self._owner.alive:
+            call(*arguments, **keywords)
 
-    def _still(self) -> None:
-        if self._over is not None:
+    def _still(self) -> bool:
+        """Return whether it is still going to happen; a killed process is told of no mistake."""
+        if self._over is not None and self._owner.alive:
             raise self._over
+        return self._over is None
 
     def _end(self, how: type[Exception]) -> None:
         self._over = how
@@ -84,6 +94,8 @@ class _Call:
 @implementer(IReactorTime)
 class SimClock:
     """The time of a simulation, seconds from 0; `most_calls` is after how many calls it counts as `Stuck`."""
+
+    alive = True
 
     def __init__(self, most_calls: int = MOST_CALLS) -> None:
         self.calls_made = 0
@@ -99,9 +111,20 @@ class SimClock:
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
         """Call in `delay` seconds; not before other calls that are due then already."""
+        return self.call_for(self, delay, callable, args, kw)
+
+    def call_for(
+        self,
+        owner: SimClock | ProcessClock,
+        delay: float,
+        callable: Callable[..., object],
+        args: tuple[object, ...],
+        kw: dict[str, object],
+    ) -> IDelayedCall:
+        """Call in `delay` seconds if `owner` is alive then."""
         if delay < 0:
             raise ValueError(f"a call can not be {-delay} seconds ago")
-        call = _Call(self, self._now + delay, callable, args, kw)
+        call = _Call(owner, self, self._now + delay, callable, args, kw)
         self._waiting += 1
         self._put(call, call.at)
         return call
@@ -169,8 +192,8 @@ class ProcessClock:
     """The clock of one process of a simulation: when the process is killed, none of its calls happen any more."""
 
     def __init__(self, clock: SimClock) -> None:
+        self.alive = True
         self._clock = clock
-        self._alive = True
 
     def seconds(self) -> float:
         """Return the time."""
@@ -178,7 +201,7 @@ class ProcessClock:
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
         """Call in `delay` seconds, if the process still lives then."""
-        return self._clock.callLater(delay, self._run, callable, args, kw)
+        return self._clock.call_for(self, delay, callable, args, kw)
 
     def getDelayedCalls(self) -> list[IDelayedCall]:
         """Return what is going to happen, in all processes."""
@@ -186,8 +209,4 @@ class ProcessClock:
 
     def kill(self) -> None:
         """Let nothing happen any more that this process wanted."""
-        self._alive = False
-
-    def _run(self, call: Callable[..., object], arguments: tuple[object, ...], keywords: dict[str, object]) -> None:
-        if self._alive:
-            call(*arguments, **keywords)
+        self.alive = False

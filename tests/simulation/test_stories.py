@@ -1,0 +1,45 @@
+"""Random stories of four peers: whatever happens, all folders are the same in the end, nothing is lost, all is silent.
+
+Each seed is one story. A seed that failed is kept in `seeds.txt` and told in every run from then on.
+
+    TWISTEDP2P_SEED=17 python -m pytest tests/simulation/test_stories.py -k "story[17]"     tells one again
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.stories import Story
+
+KEPT = Path(__file__).with_name("seeds.txt")
+COUNT = 200 if os.environ.get("TWISTEDP2P_LONG") == "1" else 20
+
+
+def seeds() -> list[int]:
+    """Return the seeds to try: those that were found, some others, and the one that was asked for."""
+    kept = [int(line.partition("#")[0]) for line in KEPT.read_text().splitlines() if line.partition("#")[0].strip()]
+    asked = os.environ.get("TWISTEDP2P_SEED")
+    return sorted({*kept, *range(COUNT), *([int(asked)] if asked else [])})
+
+
+def keep(seed: int) -> None:
+    """Keep a seed that failed; not where the checkout can not be written to."""
+    if seed not in seeds() or seed < COUNT:
+        return
+    with KEPT.open("a") as file:
+        file.write(f"{seed}\n")
+
+
+@pytest.mark.parametrize("seed", seeds())
+def test_story(seed: int, tmp_path: Path) -> None:
+    """Whatever happens to peers, trackers and networks, in the end all agree and nothing that was saved is lost."""
+    story = Story(seed, tmp_path)
+    try:
+        story.tell()
+    except BaseException as error:
+        told = "\n".join(story.lines)
+        again = f'TWISTEDP2P_SEED={seed} python -m pytest {Path(__file__).name} -k "story[{seed}]"'
+        raise AssertionError(f"{told}\n{error}\nseed {seed} failed; tell it again with:\n{again}") from error
