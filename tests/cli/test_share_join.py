@@ -23,12 +23,16 @@ PATIENCE = 60.0
 """A process that says nothing of what is waited for in this time is killed, seconds."""
 
 
+# The usual port of a tracker is left to whoever has it on this machine: to another test, or to its owner's share.
+PROGRAM = "from twistedp2p import limits; limits.TRACKER_PORT = 0; from twistedp2p.cli.main import main; main()"
+
+
 class Command:
-    """A `twistedp2p` process."""
+    """A `twistedp2p` process; a new tracker in it takes a free port."""
 
     def __init__(self, home: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "twistedp2p.cli", *arguments],
+            [sys.executable, "-c", PROGRAM, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
