@@ -7,6 +7,7 @@ makes a delta whole and a batch a snapshot.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 from attrs import frozen
 from twisted.logger import Logger
@@ -274,11 +275,12 @@ class Steps:
         actions: list[Action] = []
         wants: list[Want] = []
         planned: list[str] = []
+        has = cache(self._contents.has)  # nothing comes or goes before the actions are carried out
         for path in paths:
             if view.intent(path) is not None and not self._recovery.settle(view.intent(path), view):  # type: ignore[arg-type]
                 continue
             planned.append(path)
-            for action in plan(view, path, self._contents.has):
+            for action in plan(view, path, has):
                 if isinstance(action, Fetch):
                     wants.append(action.want)
                 else:
