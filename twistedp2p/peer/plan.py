@@ -121,10 +121,12 @@ def _want(path: str, dot: Dot, value: Live, losing: bool = False) -> Want:
 def _rescue(view: View, path: str, row: Row, has: Callable[[bytes], bool]) -> list[Action]:
     """Return the publishes of what is about to be displaced, at paths that still lack it.
 
-    Otherwise only the trash would have it if the index were lost in between.
+    Otherwise only the trash would have it if the index were lost in between. Once for each content of a batch:
+    a moved tree may have thousands of files that are equal.
     """
-    if row.kind == Kind.FOLDER:
+    if row.kind == Kind.FOLDER or row.content in view.rescued:
         return []
+    view.rescued.add(row.content)
     actions: list[Action] = []
     for other in view.absent_winners(row.content):
         if other == path or view.has_live_below(other):

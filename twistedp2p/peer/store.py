@@ -83,6 +83,8 @@ class View:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.change = Change()
+        self.rescued: set[bytes] = set()
+        """Contents for which planning in this view has seen to it that no path lacks what is here (`plan`)."""
 
     def record(self, path: str) -> Register:
         """Return the register of `path` as of this transaction."""
