@@ -231,10 +231,16 @@ class RescueTests(PlanCase):
         """The other half of a rename is published before the old name goes."""
         self.assertEqual(self.plan(), [Publish("new", A, Live(X)), Remove("p", B, Kind.FILE)])
 
+    def test_once(self) -> None:
+        """Of many files with the content that are displaced in one batch, only the first has the others published."""
+        self.assertIn(Publish("new", A, Live(X)), self.plan())
+        self.assertNotIn(Publish("new", A, Live(X)), self.plan())
+
     def test_displaced(self) -> None:
         """The same holds if a newer file or a folder comes in its place."""
         self.here.add(Y)
         for value, last in ((Live(Y), Publish("p", B, Live(Y))), (FOLDER, MakeFolder("p", B))):
+            self.view.rescued.clear()  # another batch
             self.know("p", register((B, value)), file(X))
             actions = self.plan()
             self.assertEqual((actions[0], actions[-1]), (Publish("new", A, Live(X)), last))
