@@ -567,17 +567,24 @@ class ProcessTests(SynchronousTestCase):
 
     def failed(self, *arguments: str) -> str:
         """Return the output of a start that must fail with status 1 and without a traceback."""
-        done = subprocess.run(
-            [BIN / arguments[0], *arguments[1:]],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=60,  # a start that fails silently is to fail here, not to hang
-            check=False,
-        )
+        # A daemon may still be at its last steps when the process in the foreground has ended. The
+        # pipe is inherited by both, and at its end when both are gone.
+        reading, writing = os.pipe()
+        with open(reading, "rb") as all_gone:
+            with open(writing, "wb"):
+                done = subprocess.run(
+                    [BIN / arguments[0], *arguments[1:]],
+                    cwd=self.folder,
+                    env=self.environment,
+                    pass_fds=[writing],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    timeout=60,  # a start that fails silently is to fail here, not to hang
+                    check=False,
+                )
+            all_gone.read()
         self.assertEqual(done.returncode, 1, done.stdout)
         self.assertNotIn("Traceback", done.stdout)
         return done.stdout
