@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -38,6 +38,7 @@ class Listener(FrameProtocol):
         super().__init__(FixedNetwork(clock), TRACKER, alpn="test/1", dialled=False)
         self.heard: list[object] = []
         self.lost: list[Failure] = []
+        self.on_pong: Callable[[], object] = lambda: None
 
     def secured(self, channel: Channel) -> None:
         self.heard.append(channel)
@@ -47,10 +48,9 @@ class Listener(FrameProtocol):
             self.close()
         if isinstance(message, Refused):
             raise BadProof("not you")
-        if isinstance(message, Ping):
-            self.heard.append("ping")
-        else:
-            self.heard.append(message)
+        self.heard.append(message)
+        if isinstance(message, Pong):
+            self.on_pong()
 
     def link_lost(self, reason: Failure) -> None:
         self.lost.append(reason)
@@ -102,7 +102,7 @@ class ReadingTests(Framed):
     def test_whole(self) -> None:
         """Every message that arrives in one read is handed on."""
         self.proven()
-        samples = [m for m in TRACKER_SAMPLES if not isinstance(m, (Goodbye, Refused, Ping))]
+        samples = [m for m in TRACKER_SAMPLES if not isinstance(m, (Goodbye, Refused))]
         for message in samples:
             self.protocol.dataReceived(framed(message))
         self.assertEqual(self.protocol.heard, [CHANNEL, *samples])
@@ -178,6 +178,43 @@ class ReadingTests(Framed):
         self.protocol.dataReceived(framed(Goodbye(), Pong()))
         self.protocol.dataReceived(framed(Pong()))
         self.assertEqual(self.protocol.heard, [CHANNEL, Goodbye()])
+
+    def test_hold_reading(self) -> None:
+        """While something is waited for nothing more is handed on; afterwards the rest is, in order, once."""
+        self.proven()
+        waits: list[Deferred[None]] = [Deferred(), Deferred()]
+
+        def hold() -> None:
+            for wait in waits:
+                self.protocol.hold_reading(wait)
+
+        self.protocol.on_pong = hold
+        self.protocol.dataReceived(framed(Pong(), Alive(True)) + framed(Alive(False))[:5])
+        self.protocol.dataReceived(framed(Alive(False))[5:])
+        self.assertEqual(self.protocol.heard, [CHANNEL, Pong()])
+        self.assertTrue(self.transport.paused)
+        waits[0].callback(None)
+        self.assertEqual(self.protocol.heard, [CHANNEL, Pong()])
+        waits[1].callback(None)
+        self.assertEqual(self.protocol.heard, [CHANNEL, Pong(), Alive(True), Alive(False)])
+        self.assertFalse(self.transport.paused)
+
+    def test_hold_reading_for_nothing(self) -> None:
+        """What was waited for may be done already: every message is handed on once all the same."""
+        self.proven()
+        self.protocol.on_pong = lambda: self.protocol.hold_reading(succeed(None))
+        self.protocol.dataReceived(framed(Pong(), Alive(True), Pong(), Alive(False)))
+        self.assertEqual(self.protocol.heard, [CHANNEL, Pong(), Alive(True), Pong(), Alive(False)])
+
+    def test_held_when_lost(self) -> None:
+        """A wait that ends after the connection is harmless."""
+        self.proven()
+        wait: Deferred[None] = Deferred()
+        self.protocol.on_pong = lambda: self.protocol.hold_reading(wait)
+        self.protocol.dataReceived(framed(Pong(), Alive(True)))
+        self.protocol.abort("for the test")
+        wait.callback(None)
+        self.assertEqual(self.protocol.heard, [CHANNEL, Pong()])
 
     def test_bug(self) -> None:
         """An exception that is none of the other side's doing is not hidden."""

@@ -409,6 +409,8 @@ class BreakTests(Clients):
         self.hub.listeners.update(listeners)
         self.hub.pass_time(limits.BACKOFF_MOST)
         self.assertEqual(news.take()[-1], ("welcomed", 2))
+        self.hub.pass_time(2 * limits.TRACKER_NOTICE)
+        self.assertEqual(news.take(), [])
 
     def test_says_so(self) -> None:
         """While there is no tracker that is said at once, and every thirty seconds."""
@@ -664,6 +666,24 @@ class HostileTrackerTests(Clients):
         blobs = [news.blobs[k] for k in keys]
         answers = [m for m in tracker.heard if isinstance(m, Blobs)]
         self.assertEqual(answers, [Blobs(1, False, tuple(blobs[:2])), Blobs(1, True, tuple(blobs[2:]))])
+
+    def test_difference_explained(self) -> None:
+        """A difference that a batch on its way may explain is no reason to announce everything; later it is."""
+        tracker = self.tracker()
+        client = self.clients[-1]
+        news = client._updates
+        assert isinstance(news, News)
+        news.take()
+        client.announce(Batch(1, False, (), (key(1),)))
+        self.hub.pass_time(limits.KEEPALIVE)
+        self.assertIsInstance(tracker.heard[-1], KeepAlive)
+        tracker.send_message(Alive(False))
+        tracker.send_message(Announced(1, True, ((0, 1),)))
+        self.hub.pass_time(limits.KEEPALIVE)
+        self.assertEqual(news.take(), [("announced", 1, (0,))])
+        tracker.send_message(Alive(False))
+        self.hub.pump()
+        self.assertEqual(news.take(), [("say all", False)])
 
     def test_silent_tracker(self) -> None:
         """A tracker that takes the Hello and says nothing is left after the deadline."""

@@ -428,7 +428,7 @@ class AnnounceTests(Tracked):
         digest = SetDigest(5, key(5))
         a.say(Announce(1, True, True, reference=(digest, digest)))
         self.assertEqual(a.one(Need), Need(1, True, everything=True))
-        a.announce(2, 2)
+        a.say(Announce(2, False, True, held_keys=(key(2),)))
         self.assertEqual((a.take(Need), a.take(Announced)), ([], []))
         a.announce(3, 1, 2, full=True)
         self.assertEqual(a.one(Announced), Announced(3, True, ((0, 2),)))
@@ -464,6 +464,37 @@ class AnnounceTests(Tracked):
         self.assertEqual(len(a.take(Announced)), 1)
         a.announce(2, 3)
         self.assertEqual(a.one(Refused).code, "full")
+
+    def test_room_for_what_is_under_way(self) -> None:
+        """Records of a batch that is not complete count too, so that no memory is filled by batches without an end."""
+        self.world.end()
+        self.world = World(room=2 * len(blob(1)))
+        a = self.world.member("a")
+        keys = tuple(sorted(key(n) for n in range(1, 9)))
+        blobs = {key(n): blob(n) for n in range(1, 9)}
+        a.say(Announce(1, False, True, held_keys=keys))
+        a.say(Blobs(1, False, tuple(blobs[k] for k in keys[:2])))
+        self.assertEqual(a.take(Refused), [])
+        a.say(Blobs(1, False, (blobs[keys[2]],)))
+        self.assertEqual(a.one(Refused).code, "full")
+
+    def test_room_is_given_back(self) -> None:
+        """What was under way counts no more once its batch is applied, was void, or its member is gone."""
+        self.world.end()
+        self.world = World(room=2 * len(blob(10)))
+        for _ in range(3):
+            lost = self.world.member("b")
+            lost.say(Announce(1, False, True, held_keys=tuple(sorted((key(90), key(91))))))
+            need = lost.one(Need)
+            lost.say(Blobs(1, False, (next(blob(n) for n in (90, 91) if key(n) == need.keys[0]),)))
+            lost.end.abortConnection()
+            self.world.hub.pump()
+        a = self.world.member("a")
+        for number in range(10, 30):
+            a.announce(2 * number - 19, number)
+            a.say(Announce(2 * number - 18, False, True, gone_keys=(key(number),)))
+        self.assertEqual(a.take(Refused), [])
+        self.assertEqual([done.batch for done in a.take(Announced)], list(range(1, 41)))
 
     def test_long_batches(self) -> None:
         """Thousands of records travel in several messages each way, and arrive in one delta."""
@@ -566,9 +597,11 @@ class HoldersTests(Tracked):
         self.world.hub.pass_time(1)
         b.heard.clear()
         a.heard.clear()
-        a.say(Announce(2, False, True, held=((0, 1),)), Announce(3, False, True, held=((1, 1),)))
+        a.say(Announce(2, False, True, held=((0, 1),)))
+        self.world.hub.pass_time(0.8 * limits.UPDATE_COALESCE, step=0.01)
+        a.say(Announce(3, False, True, held=((1, 1),)))
         self.assertEqual(b.take(Holders), [])
-        self.world.hub.pass_time(limits.UPDATE_COALESCE, step=0.05)
+        self.world.hub.pass_time(0.3 * limits.UPDATE_COALESCE, step=0.01)
         self.assertEqual(b.one(Holders), Holders(1, ((0, 2),), ()))
         self.assertEqual(a.take(Holders), [])
 

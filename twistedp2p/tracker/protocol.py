@@ -306,7 +306,6 @@ class TrackerProtocol(FrameProtocol):
                 if delta is not None:
                     await self.send_stream(delta_messages(delta))
                     self._session.advance(delta.end)
-                    self._grew = True
         finally:
             self._feeding = False
 
