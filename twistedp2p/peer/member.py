@@ -76,6 +76,8 @@ class Member:
                 self._go_on()
             else:
                 self._begin(own_tracker)
+            if self.options.invite_file is not None:
+                self._write_invite(self.options.invite_file.absolute())
             self.keys = self.invite.keys()
             self.key = self._load_key()
             mark.create(self.disk, f"twistedp2p 1 {self.keys.share_id.hex()}\n".encode())
@@ -151,14 +153,15 @@ class Member:
             ) from error
 
     def save_invite(self, invite: Invite) -> None:
-        """Keep this invite, and write it where the person asked for it."""
+        """Keep this invite."""
         self.invite = invite
+        self._write_invite(self.state / "invite")
+
+    def _write_invite(self, path: Path) -> None:
         try:
-            write_private(self.state / "invite", invite.text().encode() + b"\n")
-            if self.options.invite_file is not None:
-                write_private(self.options.invite_file.absolute(), invite.text().encode() + b"\n")
+            write_private(path, self.invite.text().encode() + b"\n")
         except OSError as error:
-            raise FolderUnusable(f"The invite can not be written to {error.filename}: {error.strerror}.") from error
+            raise FolderUnusable(f"The invite can not be written to {path}: {error.strerror}.") from error
 
     # -- who it is ----------------------------------------------------------
 
@@ -180,8 +183,8 @@ class Member:
         """Open this folder's index; after an accident with identity it begins anew, under a new device key.
 
         The index and this person's state folder outside the share have the same stamp, renewed here. An index with
-        another one was copied together with the folder, or restored from a backup: others may know versions of
-        this replica that it does not.
+        another one, or of a folder that this person's state folder does not know, was copied together with the
+        folder, or restored from a backup: others may know versions of this replica that it does not.
         """
         keys = self.keys
         index = Index.open(
@@ -196,7 +199,7 @@ class Member:
         mine = (index.stamp[:STAMP_BYTES], index.stamp[STAMP_BYTES:])
         if index.share_id not in (b"", keys.share_id):
             index.reset(self._entropy(RID_BYTES))
-        elif kept is not None and not index.fresh and kept not in mine:
+        elif not index.fresh and kept not in mine:
             self.cloned(index)
         index.share_id = keys.share_id
         # The index gets the new stamp beside the old one first, so that a crash in between is no accident.

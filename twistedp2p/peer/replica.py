@@ -50,10 +50,10 @@ def save(view: View, path: str, seen: Observed | None) -> None:
                 mint(view, path, Dead(), row.base)
             view.set_row(path, None)
         return
-    if row is not None and _same(row, seen):
+    equal = isinstance(value, Live) and value.kind == seen.kind and value.content == seen.content
+    if row is not None and _same(row, seen) and (equal or not _put_back(register, row, seen)):
         view.set_row(path, evolve(row, signature=seen.signature))
         return
-    equal = isinstance(value, Live) and value.kind == seen.kind and value.content == seen.content
     if equal and (row is None or register.get(row.base) is None):
         dot: Dot | None = top
     else:
@@ -66,6 +66,17 @@ def save(view: View, path: str, seen: Observed | None) -> None:
 def _same(row: Row, seen: Observed) -> bool:
     """Whether the user changed nothing: the same kind and content, and the same executable bit."""
     return row.kind == seen.kind and row.content == seen.content and row.executable == seen.executable
+
+
+def _put_back(register: Register, row: Row, seen: Observed) -> bool:
+    """Whether another file with the same content was put where one is about to make way for a newer version.
+
+    Such as a conflict copy that is renamed back over its original: the user wants just that content there.
+    """
+    if seen.kind != Kind.FILE or register.get(row.base) is not None:
+        return False
+    old, new = row.signature, seen.signature
+    return old is not None and new is not None and (old.device, old.inode) != (new.device, new.inode)
 
 
 def version_of(seen: Observed) -> Live:

@@ -71,6 +71,7 @@ class PeerService(Service):
         self._watch: Watch | None = None
         self._sampling: LoopingCall | None = None
         self._prepared = False
+        self._threads = False
         self._ending: Deferred[None] | None = None
         self.member = Member(options, entropy)
         self.peer: Peer
@@ -153,6 +154,7 @@ class PeerService(Service):
     def start(self) -> Deferred[None]:
         """Listen, watch, and call the tracker; fires when others can reach this peer. Fails with a sentence."""
         self._workers.start()
+        self._threads = True
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
@@ -236,8 +238,9 @@ class PeerService(Service):
         if self._watch is not None:
             self._watch.stop()
         self._prepared = False
-        await self.peer.stop()
-        self._workers.stop()
+        if self._threads:
+            await self.peer.stop()
+            self._workers.stop()
         assert self._index is not None
         self._index.close()
         self.member.close()
