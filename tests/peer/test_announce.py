@@ -223,6 +223,15 @@ class AcknowledgementTests(SynchronousTestCase):
             self.assertEqual((batch.number, batch.full, batch.held), (4, True, (K[3],)))
             self.assertEqual(self.announcer.welcome(4, False), [])
 
+    def test_nothing_applied(self) -> None:
+        """A tracker that has no batch of this start gets one batch that says everything, not all there were."""
+        speaking = Speaking({"a": (K[1], False)})
+        speaking.next()
+        speaking.set("a", (K[2], True))
+        speaking.next()
+        self.assertEqual(speaking.announcer.welcome(0, False), [])
+        self.assertEqual(speaking.next().held, (K[2],))
+
     def test_gap(self) -> None:
         """A tracker that lost batches which it had acknowledged is told everything."""
         self.announcer.acknowledged(3)

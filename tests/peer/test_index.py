@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 from blake3 import blake3
 from hypothesis import given
@@ -397,6 +398,39 @@ class TransactionTests(IndexCase):
         self.assertEqual(index.counter, 2)
 
 
+class ThreadTests(IndexCase):
+    """Threads share one index."""
+
+    def test_threads(self) -> None:
+        """Who reads while another thread writes sees whole commits only, and nobody fails."""
+        index = self.open(durable=False)
+        index.apply(Change(1, {"a": file(C[1], 1), "b": file(C[1], 1)}))
+        wrong: list[object] = []
+
+        def write() -> None:
+            for n in range(2, 100):
+                with index.transaction():
+                    index.apply(Change(n, {"a": file(C[1], n)}))
+                    index.apply(Change(n, {"b": file(C[1], n)}))
+
+        def read() -> None:
+            try:
+                for _ in range(100):
+                    first, second = index.record("a").seen(OTHER), index.record("b").seen(OTHER)
+                    if second < first or list(index.paths()) != ["a", "b"]:
+                        wrong.append((first, second))
+            except Exception as error:
+                wrong.append(error)
+
+        threads = [Thread(target=work) for work in (write, read, read)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(wrong, [])
+        self.assertEqual((index.counter, index.record("b")), (99, file(C[1], 99)))
+
+
 _VICTIM = """
 import sys
 from tests.peer.test_index import *
@@ -725,3 +759,11 @@ class TrashTests(IndexCase):
         self.assertEqual([entry.name for entry in index.trash_entries()], ["1"])
         self.assertEqual((index.manifest(b"m"), index.stamp, index.share_id), (b"manifest", b"stamp", b"share"))
         self.assertEqual((index.totals(), index.unsettled(9), index.needed(C[1])), (Totals(), [], False))
+
+    def test_forgets_replaced(self) -> None:
+        """Records that were replaced before the index was lost are not given to the tracker any more."""
+        index = self.open()
+        for n in (1, 2):
+            index.apply(Change(records={"a": file(C[1], n)}))
+        index.reset(b"new rid!")
+        self.assertRaises(KeyError, index.blobs, [item_of("a", file(C[1], 1))])
