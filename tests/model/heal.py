@@ -1,0 +1,82 @@
+"""Everybody comes back, and all work is done until there is none left."""
+
+from __future__ import annotations
+
+from .peer import Peer, with_ancestors
+from .world import Failure, World
+
+__all__ = ["heal", "settle_down"]
+
+_ROUNDS = 80
+
+
+def heal(world: World) -> None:
+    """Bring back all peers that are not gone for ever, and work until there is silence."""
+    world.log("heal")
+    living = [peer for peer in world.peers if not peer.gone]
+    for peer in world.peers:
+        if peer.gone:
+            world.expire(peer.node)
+    for peer in living:
+        peer.ignored.clear()
+        if not peer.running:
+            peer.start()
+    for _ in range(_ROUNDS):
+        if _round(world, living):
+            continue
+        for peer in living:
+            peer.to_plan |= with_ancestors(peer.store.records.keys() | peer.store.rows.keys())
+        if not (_round(world, living) or _abandon(world, living)):
+            return
+    raise Failure("unsettled", f"there is work left after {_ROUNDS} rounds")
+
+
+def settle_down(world: World) -> None:
+    """Work until nothing is left for those who run."""
+    for _ in range(_ROUNDS):
+        if not _round(world, [peer for peer in world.peers if peer.running]):
+            return
+    raise Failure("unsettled", f"there is work left after {_ROUNDS} rounds")
+
+
+def _round(world: World, peers: list[Peer]) -> bool:
+    progress = False
+    for peer in peers:
+        progress |= peer.connect()
+        while peer.receive(1000):
+            progress = True
+        progress |= peer.scan(peer.everywhere())
+        peer.to_look.clear()
+        if peer.to_plan:
+            progress |= peer.plan(list(peer.to_plan))
+        for path in sorted(peer.wants):
+            for index in range(len(peer.wants[path])):
+                want = peer.wants[path][index]
+                if want.content not in peer.parts:
+                    progress |= world.fetch(peer, path, index)
+        progress |= peer.announce()
+        while world.apply(peer):
+            progress = True
+        while peer.hear():
+            progress = True
+    return progress
+
+
+def _abandon(world: World, living: list[Peer]) -> bool:
+    """Give up versions that nobody alive has, as a person would; that must never be needed without an accident."""
+    for peer in living:
+        for path, wants in sorted(peer.wants.items()):
+            for want in wants:
+                if not (world.accidents or len(living) < len(world.peers)):
+                    raise Failure("want", f"{peer.name} wants {path!r} for ever")
+                if any(other.has(want.content) for other in living):
+                    raise Failure("want", f"{peer.name} wants {path!r} for ever, though another has it")
+                world.log(f"{peer.name} abandons {want.dot} of {path}")
+                world.dropped.add((path, want.dot))
+                view = world.rules.view(peer.store)
+                view.set_record(path, view.record(path).without({want.dot}))
+                peer.announcer.changed(view.commit())
+                peer.to_plan |= with_ancestors([path])
+                del peer.wants[path]
+                return True
+    return False
