@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError, ConnectionRefusedError, TimeoutError
+from twisted.internet.error import CannotListenError, ConnectError, ConnectionRefusedError, TimeoutError
 from twisted.internet.interfaces import IHandshakeListener, IListeningPort, IProtocol, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Factory
 from twisted.protocols.basic import Int32StringReceiver
@@ -399,6 +399,16 @@ class EndingTests(NetworkCase):
         self.assertEqual(["ConnectionLost"], server.events[2:])
         self.assertEqual(["stop"], tap.events)
         self.assertEqual(0, self.internet.connections(HERE, THERE))
+
+    def test_broken_while_dialling(self) -> None:
+        """A connection that breaks before the dialler knows of it is a call that failed."""
+        dialling = self.dial()
+        while not self.server.made:
+            self.clock.step()
+        self.assertEqual(1, self.internet.break_connections(HERE, THERE))
+        self.clock.advance(1)
+        self.failureResultOf(dialling, ConnectError)
+        self.assertEqual(["made", "ConnectionLost"], self.server.made[0].events)
 
     def test_failing_protocol(self) -> None:
         """A protocol that raises loses its connection; the failure is logged, as Twisted would."""

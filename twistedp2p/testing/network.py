@@ -15,7 +15,7 @@ from random import Random
 from attrs import frozen
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
-from twisted.internet.error import CannotListenError, ConnectionRefusedError, TimeoutError
+from twisted.internet.error import CannotListenError, ConnectError, ConnectionRefusedError, TimeoutError
 from twisted.internet.interfaces import (
     IListeningPort,
     IProtocol,
@@ -256,6 +256,9 @@ class _Call:
         """The call is answered: this side makes its protocol."""
         if self.result.called or not self._network.alive:
             near.die()
+            return
+        if not near.connected:
+            self.result.errback(Failure(ConnectError(string="the connection broke while it was made")))
             return
         protocol = self._factory.buildProtocol(near.getPeer())
         if protocol is None:

@@ -43,9 +43,13 @@ class Ledger:
         self._given_up: set[bytes] = set()
 
     def saved(self, content: bytes, where: str) -> None:
-        """Somebody saved this content; `where` is said when it is lost."""
+        """Somebody saved this content; `where` is said when it is lost.
+
+        A content that is saved twice is followed no more: whose save a deletion was meant for can not be told.
+        """
+        if content in self._saved:
+            self._given_up.add(content)
         self._saved.setdefault(content, where)
-        self._given_up.discard(content)
 
     def given_up(self, content: bytes) -> None:
         """Somebody is about to overwrite or delete this content, which is before their eyes."""

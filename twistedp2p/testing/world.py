@@ -133,6 +133,10 @@ class World:
         running = self._running
         if not all(peer.in_sync for peer in running):
             return False
+        # A peer may not have heard yet that its tracker is gone.
+        alive = [tracker.service.counters.peers for tracker in self.trackers.values() if tracker.running]
+        if sum(alive) < len(running):
+            return False
         digests = [peer.peer.index.own_digests() for peer in running]
         return all(known == held == digests[0][0] for known, held in digests)
 
