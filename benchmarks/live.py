@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/live.py [--changes 50] [--files 2000] [--base DIR]
 
 A tracker and three peers run under `twistd -n` with their defaults (durable). After the first sync of a tree of
-small files, one change at a time is made in one folder, and the others are looked at every millisecond. The clock runs from
-the return of the user's write, rename or unlink to the moment at which the last folder has it, complete and under
-its final name. `--base` says where the folders are: on a disk or in memory, the difference is in the syncs.
+small files, one change at a time is made in one folder, and the others are looked at every millisecond. The clock
+runs from the return of the user's write, rename or unlink to the moment at which the last folder has it, complete
+and under its final name. `--base` says where the folders are: on a disk or in memory, the difference is in the syncs.
 """
 
 from __future__ import annotations
