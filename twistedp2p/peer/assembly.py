@@ -203,6 +203,12 @@ class Peer:
         self.observer.start()
         self.client.start()
 
+    async def stop_listening(self) -> None:
+        """Take no more calls."""
+        ports, self._ports = self._ports, []
+        for port in ports:
+            await maybeDeferred(port.stopListening)
+
     async def stop(self) -> None:
         """Say goodbye, and end everything that this peer began; the index is closed by its owner."""
         self.observer.stop()
@@ -210,7 +216,6 @@ class Peer:
         self.fetcher.stop()
         await self.client.stop()
         self.links.stop()
-        for port in self._ports:
-            await maybeDeferred(port.stopListening)
+        await self.stop_listening()
         # What still runs in the state thread ends before this does.
         await self.workers.state(lambda: None)

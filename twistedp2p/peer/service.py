@@ -153,16 +153,19 @@ class PeerService(Service):
 
     def start(self) -> Deferred[None]:
         """Listen, watch, and call the tracker; fires when others can reach this peer. Fails with a sentence."""
-        self._workers.start()
-        self._threads = True
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
         try:
             addresses = await self._listen()
         except BaseException:
+            # Who hears of the failure may end the process at once: nothing runs any more by then.
             self._ending = Deferred.fromCoroutine(self._stop())
+            await self._ending
             raise
+        # Not before: threads that nobody stops keep the process from ending.
+        self._workers.start()
+        self._threads = True
         await self._begin(addresses)
 
     async def _begin(self, addresses: list[Address]) -> None:
@@ -178,6 +181,8 @@ class PeerService(Service):
         )
         # Everything is watched before it is read, so that nothing is missed in between.
         await self._watch.start()
+        if self._ending is not None:
+            return  # it was stopped meanwhile
         self.peer.start(addresses)
         invite = self.member.state / "invite"
         self._log.info("Sharing {folder}; its invite, a secret, is in {file}", folder=self.member.folder, file=invite)
@@ -226,9 +231,9 @@ class PeerService(Service):
     def stopService(self) -> Deferred[None]:
         """End: say goodbye, let what is under way finish, close the index, let others have the folder."""
         super().stopService()
-        if not self._prepared:
-            return succeed(None)
         if self._ending is None:
+            if not self._prepared:
+                return succeed(None)
             self._ending = Deferred.fromCoroutine(self._stop())
         return self._ending
 
@@ -241,6 +246,8 @@ class PeerService(Service):
         if self._threads:
             await self.peer.stop()
             self._workers.stop()
+        else:
+            await self.peer.stop_listening()
         assert self._index is not None
         self._index.close()
         self.member.close()
