@@ -622,6 +622,9 @@ class ProcessTests(SynchronousTestCase):
         _, port = self.start("twistd", "-n", "tracker", "--listen", LOCAL)
         listen = ("--listen", f"tcp:{port}:interface=127.0.0.1")
         self.assertIn(f"port {port} already; stop it", self.failed("twistd", "-n", "tracker", *listen))
+        # A peer opens its folder and starts its threads before it listens: they must not keep the process.
+        self.assertIn(f"Port {port} can not be listened on", self.failed("twistd", "-n", "peer", *listen))
+        self.assertIn(f"Port {port} can not be listened on", self.failed("twist", "peer", *listen))
         self.assertEqual(os.listdir(self.folder), ["shared"])
 
     def test_status_of_a_late_failure(self) -> None:
