@@ -194,7 +194,11 @@ class Machine:
         """Start a tracker on loopback, and wait until it listens."""
         listen = ("--listen", f"tcp:{port}:interface=127.0.0.1")
         started = self.start("tracker", "twistd", "-n", "tracker", *listen, *words)
-        self.wait(lambda: "The tracker listens on" in started.text(), "the tracker listens")
+        # It says so before it leaves its address, which a first start leaves where there was none.
+        self.wait(
+            lambda: "The tracker listens on" in started.text() and self.home.tracker_address() is not None,
+            "the tracker listens",
+        )
         return started
 
     def address(self) -> TrackerAddress:
