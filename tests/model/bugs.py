@@ -21,20 +21,6 @@ from .store import MemoryStore
 __all__ = ["BUGS"]
 
 
-class _BaseForgottenView(View):
-    def row(self, path: str) -> Row | None:
-        row = super().row(path)
-        return None if row is None else evolve(row, base=None)
-
-
-class BaseForgotten(Rules):
-    """A save does not say which version it was made from."""
-
-    def view(self, store: MemoryStore) -> View:
-        """Return a view whose rows have no base."""
-        return _BaseForgottenView(store)
-
-
 class _MintingView(View):
     """Calls `minted` for a register that a version was just minted in."""
 
@@ -48,6 +34,20 @@ class _MintingView(View):
     def minted(self, path: str, before: Register, after: Register) -> Register:
         """Return what to keep instead of `after`."""
         raise AssertionError
+
+
+class _BaselessView(_MintingView):
+    def minted(self, path: str, before: Register, after: Register) -> Register:
+        kept = {dot: value for dot, value in before.siblings if isinstance(value, Live)}
+        return Register.of(dict(after.context), {**kept, **dict(after.siblings)})
+
+
+class BaseForgotten(Rules):
+    """A save does not supersede the version that it was made from."""
+
+    def view(self, store: MemoryStore) -> View:
+        """Return a view that keeps all versions there were."""
+        return _BaselessView(store)
 
 
 class _DroppingView(_MintingView):
@@ -267,6 +267,18 @@ class LiveBaseAdopted(Rules):
             super().save(view, path, seen)
 
 
+class PutBackUnseen(Rules):
+    """A file with the content that was there before is never a save."""
+
+    def save(self, view: View, path: str, seen: Observed | None) -> None:
+        """Note the new signature only."""
+        row = view.row(path)
+        if seen is not None and row is not None and (row.kind, row.content) == (seen.kind, seen.content):
+            view.set_row(path, evolve(row, signature=seen.signature))
+        else:
+            super().save(view, path, seen)
+
+
 class SharedNumbers(Rules):
     """Batches of two starts of one peer share their numbers."""
 
@@ -287,6 +299,7 @@ BUGS: dict[str, type[Rules]] = {
     "equal content superseded": EqualContentSuperseded,
     "two commits": TwoCommits,
     "live base adopted": LiveBaseAdopted,
+    "put back unseen": PutBackUnseen,
     "shared numbers": SharedNumbers,
 }
 """Each planted bug by its name; the empty name is the code as it is."""

@@ -68,8 +68,23 @@ def _check_holds(peer: Peer) -> None:
         value = winner(register)[1]
         if len(register.siblings) > 1:
             raise Failure("noise", f"{peer.name} has several versions of {path!r} still")
+        left = peer.world.abandoned | peer.world.removed
+        if not register.siblings and path not in left and not _may_be_folder(peer, path):
+            _check_given_up(peer, path)
         item = peer.world.rules.item(peer.store, path)
         if isinstance(value, Live) and not value.is_folder and item is not None and item[1]:
             file = peer.disk.file(path)
             if file is None or file.content != value.content:
                 raise Failure("false hold", f"{peer.name} is quiet and can not serve {path!r}")
+
+
+def _check_given_up(peer: Peer, path: str) -> None:
+    """Invariant 3: a name is without any version only where versions of equal content took each other's place."""
+    contents = peer.world.minted.get(path, [])
+    if len(set(contents)) == len(contents) and any(content not in peer.world.superseded for content in contents):
+        raise Failure("I3", f"{peer.name} knows no version of {path!r}, and nobody deleted it")
+
+
+def _may_be_folder(peer: Peer, path: str) -> bool:
+    """Whether something is or was below `path`: then a file of that name gave way to a folder."""
+    return any(other.startswith(path + "/") for other in peer.store.records)

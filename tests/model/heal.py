@@ -40,26 +40,54 @@ def settle_down(world: World) -> None:
 
 
 def _round(world: World, peers: list[Peer]) -> bool:
+    """Let every peer do all its work, one after the other or in step; return whether there was any."""
     progress = False
-    for peer in peers:
-        progress |= peer.connect()
-        while peer.receive(1000):
-            progress = True
-        progress |= peer.scan(peer.everywhere())
-        peer.to_look.clear()
-        if peer.to_plan:
-            progress |= peer.plan(list(peer.to_plan))
-        for path in sorted(peer.wants):
-            for index in range(len(peer.wants[path])):
-                want = peer.wants[path][index]
-                if want.content not in peer.parts:
-                    progress |= world.fetch(peer, path, index)
-        progress |= peer.announce()
-        while world.apply(peer):
-            progress = True
-        while peer.hear():
-            progress = True
+    if world.in_step:
+        for stage in _STAGES:
+            for peer in peers:
+                progress |= stage(world, peer)
+    else:
+        for peer in peers:
+            for stage in _STAGES:
+                progress |= stage(world, peer)
     return progress
+
+
+def _receive(world: World, peer: Peer) -> bool:
+    progress = peer.connect()
+    while peer.receive(1000):
+        progress = True
+    return progress
+
+
+def _look(world: World, peer: Peer) -> bool:
+    peer.to_look.clear()
+    return peer.scan(peer.everywhere())
+
+
+def _plan(world: World, peer: Peer) -> bool:
+    return bool(peer.to_plan) and peer.plan(list(peer.to_plan))
+
+
+def _fetch(world: World, peer: Peer) -> bool:
+    progress = False
+    for path in sorted(peer.wants):
+        for index, want in enumerate(peer.wants[path]):
+            if want.content not in peer.parts:
+                progress |= world.fetch(peer, path, index)
+    return progress
+
+
+def _announce(world: World, peer: Peer) -> bool:
+    progress = peer.announce()
+    while world.apply(peer):
+        progress = True
+    while peer.hear():
+        progress = True
+    return progress
+
+
+_STAGES = (_receive, _look, _plan, _fetch, _plan, _announce)
 
 
 def _abandon(world: World, living: list[Peer]) -> bool:
@@ -73,6 +101,7 @@ def _abandon(world: World, living: list[Peer]) -> bool:
                     raise Failure("want", f"{peer.name} wants {path!r} for ever, though another has it")
                 world.log(f"{peer.name} abandons {want.dot} of {path}")
                 world.dropped.add((path, want.dot))
+                world.abandoned.add(path)
                 view = world.rules.view(peer.store)
                 view.set_record(path, view.record(path).without({want.dot}))
                 peer.announcer.changed(view.commit())

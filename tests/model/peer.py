@@ -155,13 +155,15 @@ class Peer:
             addresses=(),
             now=0.0,
         )
-        new_epoch = joined.epoch != store.epoch
+        new_epoch, caught = joined.epoch != store.epoch, self.replica.caught
         self.replica.welcome(joined.epoch, joined.target, joined.same)
         self.link = Link(joined.member, self.announcer.welcome(joined.last_applied, new_epoch))
-        self._reached()
+        self._reached(caught)
         return True
 
-    def _reached(self) -> None:
+    def _reached(self, caught: bool) -> None:
+        if self.replica.caught and not caught:
+            self.to_plan |= with_ancestors(self.store.records)
         if self.replica.ready and self.link is not None:
             self.link.outbox += self.link.resend
             self.link.resend = []
@@ -189,14 +191,14 @@ class Peer:
         if items:
             self.world.rules.batch_end(self.replica, link.delta.end if done else items[-1].number + 1, self.world.ends)
         if done:
-            end = link.delta.end
+            end, caught = link.delta.end, self.replica.caught
             link.delta = None
             share.advance(link.session, end)
             changed = self.replica.end_delta(end)
             self.world.joined(self, changed)
             self.announcer.changed(changed)
             self.to_plan |= with_ancestors(changed)
-            self._reached()
+            self._reached(caught)
         return True
 
     def announce(self) -> bool:
@@ -478,12 +480,12 @@ class Peer:
 
     def _prepare_publish(self, action: Publish, view: View) -> list[tuple[Intent, int]]:
         path, content = action.path, action.value.content
-        self.to_plan |= with_ancestors([path])
         row = view.row(path)
         if row is not None and (row.kind != Kind.FILE or not self.is_fine(path, row)):
             self.to_look.add(path)
             return []
         if not self._prepare(content):
+            self.to_plan |= with_ancestors([path])
             return []
         trash = "" if row is None else self.world.trash_name()
         intent = Intent(path, row, action.dot, Kind.FILE, content, False, trash)
@@ -494,7 +496,6 @@ class Peer:
         row = view.row(action.path)
         if row is None:
             return []
-        self.to_plan |= with_ancestors([action.path])
         if not self.is_fine(action.path, row):
             self.to_look.add(action.path)
             return []

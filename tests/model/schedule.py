@@ -47,6 +47,7 @@ class Schedule:
         self.killing = rng.choice((0.0, 0.02, 0.08))
         world.saving = rng.choice((0.0, 0.03, 0.15))
         world.same_time = rng.random() < 0.6
+        world.in_step = rng.random() < 0.5
         for name in "ABC":
             world.new_peer(name)
         self.victim = rng.choice(world.peers)

@@ -1,17 +1,23 @@
-"""Run schedules: `python -m tests.model.soak [SCHEDULES] [FIRST] [--bug NAME] [--trace]`."""
+"""Run schedules: `python -m tests.model.soak [SCHEDULES] [FIRST] [--bug NAME] [--trace] [--processes N]`."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 
 from .bugs import BUGS
 from .schedule import run
 from .world import Failure
 
-__all__ = ["find", "main"]
+__all__ = ["attempt", "find", "main"]
+
+_SLICE = 500
+_SHOWN = 20
 
 
 def find(schedules: int, first: int = 0, bug: str = "") -> tuple[int, str] | None:
@@ -39,21 +45,30 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("schedules", type=int, nargs="?", default=1000)
     parser.add_argument("first", type=int, nargs="?", default=0)
     parser.add_argument("--bug", choices=sorted(BUGS), default="", help="plant this bug, which must be found")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="how many run side by side")
     parser.add_argument("--trace", action="store_true", help="print what happens")
     asked = parser.parse_args(arguments)
     if asked.trace:
         return _traced(asked.first, asked.bug)
     began = time.perf_counter()
     kinds: Counter[str] = Counter()
-    for seed in range(asked.first, asked.first + asked.schedules):
-        text = attempt(seed, asked.bug)
-        if text is not None:
-            kinds[text.partition(":")[0]] += 1
-            if sum(kinds.values()) <= 20:
-                print(f"seed {seed}: {text}", flush=True)
+    slices = range(asked.first, asked.first + asked.schedules, _SLICE)
+    sizes = [min(_SLICE, asked.first + asked.schedules - first) for first in slices]
+    with ProcessPoolExecutor(asked.processes) as pool:
+        for found in pool.map(_slice, slices, sizes, repeat(asked.bug)):
+            for seed, text in found:
+                kinds[text.partition(":")[0]] += 1
+                if sum(kinds.values()) <= _SHOWN:
+                    print(f"seed {seed}: {text}", flush=True)
     taken = time.perf_counter() - began
     print(f"{asked.schedules} schedules, {asked.schedules / taken:.0f} a second; failures: {dict(kinds) or 'none'}")
     return 1 if kinds else 0
+
+
+def _slice(first: int, schedules: int, bug: str) -> list[tuple[int, str]]:
+    """Run some schedules; return the seeds that failed and what was wrong."""
+    texts = ((seed, attempt(seed, bug)) for seed in range(first, first + schedules))
+    return [(seed, text) for seed, text in texts if text is not None]
 
 
 def _traced(seed: int, bug: str) -> int:

@@ -53,6 +53,7 @@ class World:
         self.chaos = 0.0
         self.saving = 0.0
         self.same_time = False
+        self.in_step = False
         self.trace: list[str] | None = None
         self._numbers = 0
         self._tokens = 0
@@ -67,6 +68,9 @@ class World:
         self.lost_rids: set[bytes] = set()
         self.copies: dict[tuple[str, Dot], tuple[str, Dot]] = {}
         self.dropped: set[tuple[str, Dot]] = set()
+        self.abandoned: set[str] = set()
+        self.removed: set[str] = set()
+        self.minted: dict[str, list[bytes]] = {}
         self.parents: dict[tuple[str, Dot], list[Dot]] = {}
 
     def log(self, text: str) -> None:
@@ -121,6 +125,7 @@ class World:
     def user_removes(self, peer: Peer, path: str) -> None:
         """A user deletes a file, or a folder with all that is in it."""
         if path in peer.disk.entries:
+            self.removed.update([path, *peer.disk.below(path)])
             self.superseded.update(file.content for file in peer.disk.remove(path))
 
     def user_moves(self, peer: Peer, old: str, new: str) -> bool:
@@ -131,8 +136,10 @@ class World:
         there = disk.file(new)
         if there is not None and disk.is_folder(old):
             return False
+        moved = [old, *disk.below(old)]
         if not disk.move(old, new):
             return False
+        self.removed.update(moved)
         if there is not None and there.content != disk.entries[new].content:  # type: ignore[union-attr]
             self.superseded.add(there.content)
         return True
@@ -238,9 +245,11 @@ class World:
         for path, before, after in peer.store.minted:
             old = [dot for dot, value in before.siblings if after.get(dot) is None]
             self.dropped.update((path, dot) for dot in old)
-            for dot, _ in after.siblings:
+            for dot, value in after.siblings:
                 if before.get(dot) is None:
                     self.parents[path, dot] = old
+                    if isinstance(value, Live):
+                        self.minted.setdefault(path, []).append(value.content)
             self.log(f"  {peer.name} mints at {path}: {_shown(before)} -> {_shown(after)}")
         peer.store.minted.clear()
         self.check_copies(peer)
