@@ -132,7 +132,7 @@ def test_dates(pair: Pair) -> None:
 
 def test_strange_names(pair: Pair) -> None:
     """Names with spaces, newlines, quotes, stars, backslashes and characters of all planes arrive as they are."""
-    names = (" ", "a b", "line\nbreak", "\ttab", "-rf", "*?", 'quote"\'', "back\\slash", "é", "日本", "🎈", "x" * 255)
+    names = (" ", "a b", "line\nbreak", "\ttab", "-rf", "*?", "quote\"'", "back\\slash", "é", "日本", "🎈", "x" * 255)
     one, two = pair.begin("names", {name: name.encode() for name in names})
     assert sorted(os.listdir(two)) == sorted(unicodedata.normalize("NFC", name) for name in names)
     for number, name in enumerate(names):
