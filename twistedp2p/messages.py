@@ -158,7 +158,7 @@ class Announce:
 
 @frozen
 class Need:
-    """Tracker to peer: send me these sealed records of that batch; or, `everything`: I can not resolve your reference."""
+    """Tracker to peer: send me these sealed records of that batch; `everything`: I can not resolve your reference."""
 
     batch: Number
     last: bool

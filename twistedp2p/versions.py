@@ -10,8 +10,9 @@ consistent stores" (DAIS 2014), for the structure; the rules are in docs/design.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
-from typing import Mapping, NamedTuple, Union
+from typing import NamedTuple
 
 import msgspec
 from attrs import field, frozen
@@ -82,7 +83,7 @@ class Dead:
     mtime_ns: int = 0
 
 
-Value = Union[Live, Dead]
+Value = Live | Dead
 
 
 @frozen(cache_hash=True)
@@ -125,12 +126,12 @@ class Register:
 
     def has_content(self, content: bytes, kind: Kind) -> Dot | None:
         """Return the dot of the greatest live sibling with this content, or None."""
-        best: tuple[Dot, Live] | None = None
-        for dot, value in self.siblings:
-            if isinstance(value, Live) and value.content == content and value.kind == kind:
-                if best is None or order(dot, value) > order(*best):
-                    best = (dot, value)
-        return None if best is None else best[0]
+        equal = [
+            (dot, value)
+            for dot, value in self.siblings
+            if isinstance(value, Live) and value.content == content and value.kind == kind
+        ]
+        return max(equal, key=lambda pair: order(*pair))[0] if equal else None
 
     def without(self, dots: set[Dot]) -> Register:
         """Return this register with those siblings dropped; the context goes on covering them."""
