@@ -10,7 +10,7 @@ INTERPRETERS := python3.10 python3.11 python3.12 python3.13 python3.14
 SCHEDULES ?= 1000000
 FIRST ?= 0
 
-.PHONY: help demo test test-long test-all soak lint clean
+.PHONY: help demo test test-long test-all soak lint docs clean
 
 help:
 	@echo "make demo       three peers and a tracker on this machine (ONCE=1: end by itself)"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-all   the tests on every Python from 3.10 to 3.14 that is installed"
 	@echo "make soak       random schedules of the sync model (SCHEDULES=$(SCHEDULES) FIRST=$(FIRST))"
 	@echo "make lint       ruff and mypy"
+	@echo "make docs       docs/*.md as pages in docs/_build"
 	@echo "make clean      remove what these made, except .venv"
 
 # An existing .venv is kept; what it lacks is installed.
@@ -53,7 +54,10 @@ lint: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: .venv/.ready
+	$(BIN)/python -m sphinx -W -q -b html docs docs/_build
+
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis _trial_temp* .demo .venv-*
+	rm -rf build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis _trial_temp* .demo .venv-*
 	find . -path './.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +
 	rm -f twisted/plugins/dropin.cache
