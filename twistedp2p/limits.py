@@ -73,6 +73,8 @@ STRANGERS = 256
 """Connections in all that have not proved membership: 256 x 37 KiB is 9 MiB."""
 MEMBERS_PER_ADDRESS = 64
 """Proved connections from one address: several peers behind one router."""
+BACKLOG = 1024
+"""Connections that may wait to be accepted: a burst beyond it waits a second for its callers to try again."""
 CONNECTIONS = 4096
 """Proved connections of one tracker."""
 PEERS_PER_SHARE = 1000
@@ -105,6 +107,8 @@ BACKOFF_FIRST = 0.25
 """First wait before dialling again."""
 BACKOFF_MOST = 10.0
 """Longest wait before dialling again."""
+SESSION_STEADY = 1.0
+"""A session with a tracker that lasted this long was a success: dialling begins with the first wait again."""
 FULL_SCAN = 3600.0
 """The folder is read in full this often; the watcher is only a hint."""
 QUIET_AFTER_CLOSE = 0.010

@@ -426,7 +426,7 @@ class BreakTests(Clients):
         self.assertIn("can not be reached", str(said[0][1]))
 
     def test_back_off(self) -> None:
-        """Dialling slows down from a quarter of a second to ten seconds, and begins anew after a success."""
+        """Dialling slows down from a quarter of a second to ten seconds; a session that lasted begins that anew."""
         listeners = dict(self.hub.listeners)
         self.hub.listeners.clear()
         self.client(News())
@@ -441,11 +441,21 @@ class BreakTests(Clients):
         self.assertEqual(gaps[:7], [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0])
         self.assertEqual(set(gaps[6:]), {10.0})
         self.hub.listeners.update(listeners)
-        self.hub.pass_time(10)
+        self.hub.pass_time(10 + limits.SESSION_STEADY)
         self.tracker_gone()
         before = self.hub.dials
         self.hub.pass_time(1)
         self.assertEqual(self.hub.dials, before + 2)
+
+    def test_breaks_at_once(self) -> None:
+        """A session that breaks as soon as it stands slows dialling down: an error must not become a storm."""
+        self.client(News())
+        for _ in range(40):
+            self.hub.pass_time(0.25, step=0.25)
+            for link in list(self.hub.links):
+                link.abortConnection()
+            self.hub.pump()
+        self.assertLessEqual(self.hub.dials, 7)
 
     def test_second_tracker(self) -> None:
         """If the first tracker can not be reached the next is tried, and from then on asked first."""

@@ -350,23 +350,23 @@ class Executor:
     ) -> None:
         """Note what a change of a name came to."""
         intent = step.intent
+        if isinstance(result, Obstacle):
+            self._recovery.settle(intent, view)
+            self._give_back(step, trashed)
+            _obstructed(intent.path, result, carried)
+            return
         carried.plan.add(intent.path)
+        carried.published += 1
         if isinstance(result, Signature):
             assert intent.content is not None
             self._parts.published(intent.content)
             finish(view, intent, True, _row(intent, result), None)
         elif isinstance(result, Replaced):
             self._displaced(intent, _row(intent, result.signature), result.displaced, view, trashed, carried)
-        elif isinstance(result, Displaced):
+        else:
             self._displaced(intent, None, result.displaced, view, trashed, carried)
             if step.source is not None:
                 carried.look.add(intent.path)  # somebody saved there in the instant in which the name was free
-        else:
-            self._recovery.settle(intent, view)
-            self._give_back(step, trashed)
-            carried.look.add(intent.path)
-            return
-        carried.published += 1
 
     def _displaced(
         self,
@@ -402,7 +402,7 @@ class Executor:
     def _make_folder(self, action: MakeFolder, view: View, carried: Carried) -> None:
         obstacle = self._folders(RelPath(action.path), view, carried)
         if obstacle is not None:
-            carried.look.add(action.path)
+            _obstructed(action.path, obstacle, carried)
             return
         view.set_row(action.path, Row(action.dot, Kind.FOLDER, FOLDER_CONTENT, False, self._eye.signature(action.path)))
 
@@ -447,6 +447,12 @@ class Executor:
             carried.look.add(action.path)
         else:
             view.set_row(action.path, evolve(row, executable=action.executable, signature=changed))
+
+
+def _obstructed(path: str, obstacle: Obstacle, carried: Carried) -> None:
+    """Have a look at what is in the way, and try again later: what can not be shared may stay there for ever."""
+    carried.look.add(path)
+    carried.errors[path] = f"It can not be put in its place: {obstacle.value}."
 
 
 def _row(intent: Intent, signature: Signature) -> Row:

@@ -22,7 +22,7 @@ from twistedp2p.errors import TwistedP2PError
 from twistedp2p.framing.addresses import Advertised, own_address
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.invite import TrackerAddress
-from twistedp2p.limits import ADDRESSES
+from twistedp2p.limits import ADDRESSES, BACKLOG
 from twistedp2p.messages import Address
 from twistedp2p.peer.assembly import Peer
 from twistedp2p.peer.folder.hints import Hint
@@ -290,6 +290,6 @@ class PeerService(Service):
 
 def _anywhere(port: int) -> str:
     """Return the endpoint description of a TCP port on all interfaces."""
-    return f"tcp:{port}"
+    return f"tcp:{port}:backlog={BACKLOG}"
 
 

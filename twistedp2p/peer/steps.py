@@ -22,14 +22,14 @@ from twistedp2p.peer.executor import Executor
 from twistedp2p.peer.folder import mark
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.look import Eye, Looked
-from twistedp2p.peer.plan import Action, Fetch, plan
+from twistedp2p.peer.plan import Action, Fetch, is_settled, plan
 from twistedp2p.peer.recovery import Recovery
 from twistedp2p.peer.replica import IndexLost, Replica, save
 from twistedp2p.peer.store import Change, View
 from twistedp2p.peer.values import Want
 from twistedp2p.records import UnknownFormat, decode_record
 from twistedp2p.tracker.batch import Batch
-from twistedp2p.versions import Register
+from twistedp2p.versions import Live, Register, winner
 
 __all__ = ["Outcome", "Steps"]
 
@@ -118,7 +118,7 @@ class Steps:
         was_caught = self._replica.caught
         self._replica.welcome(welcome.epoch, welcome.target, welcome.same)
         self._resend = self._announcer.welcome(welcome.last_applied, new_epoch)
-        return self._reached(was_caught, frozenset())
+        return self._reached(was_caught, ())
 
     def disconnected(self) -> Outcome:
         """End the session."""
@@ -165,17 +165,18 @@ class Steps:
         was_caught = self._replica.caught
         changed = self._replica.end_delta(end)
         self._announcer.changed(changed)
-        return self._reached(was_caught, frozenset(_with_ancestors(changed)))
+        return self._reached(was_caught, changed)
 
-    def _reached(self, was_caught: bool, plan: frozenset[str]) -> Outcome:
+    def _reached(self, was_caught: bool, changed: Iterable[str]) -> Outcome:
         """Return what follows a step that may have reached the target."""
+        plan, fine = self._sorted_out(changed)
         if self._replica.caught and not was_caught:
             plan |= frozenset(_with_ancestors(self._unsettled()))
         batches: tuple[Batch, ...] = ()
         if self._replica.ready:
             batches = (*self._resend, *self._next_batch())
             self._resend = []
-        return Outcome(batches=batches, plan=plan)
+        return Outcome(batches=batches, plan=plan, planned=fine)
 
     def _unsettled(self) -> Iterator[str]:
         """Yield every path that planning has something to do about."""
@@ -238,9 +239,8 @@ class Steps:
             self._save(looks, view, again)
             touched = view.commit()
         self._announcer.changed(touched)
-        return Outcome(
-            batches=self._next_batch(), plan=frozenset(_with_ancestors(touched)) | again, look=frozenset(again)
-        )
+        plan, fine = self._sorted_out(touched)
+        return Outcome(batches=self._next_batch(), plan=plan | again, planned=fine, look=frozenset(again))
 
     def _save(self, looks: Iterable[Looked], view: View, again: set[str]) -> None:
         for looked in looks:
@@ -265,7 +265,8 @@ class Steps:
             self._recovery.bring_back(names, view)
             touched = view.commit()
         self._announcer.changed(touched)
-        return Outcome(batches=self._next_batch(), plan=frozenset(_with_ancestors(touched)))
+        plan, fine = self._sorted_out(touched)
+        return Outcome(batches=self._next_batch(), plan=plan, planned=fine)
 
     def plan(self, paths: list[str]) -> Outcome:
         """Plan these paths and carry out what can be done now; raises `FolderUnusable` if the folder lost its mark."""
@@ -290,15 +291,35 @@ class Steps:
         self.published += carried.published
         touched |= carried.touched
         self._announcer.changed(touched)
+        again, fine = self._sorted_out(carried.plan)
         return Outcome(
             batches=self._next_batch(),
-            plan=frozenset(_with_ancestors(carried.plan)),
+            plan=again,
             look=frozenset(carried.look | recovered),
-            planned=tuple(planned),
+            planned=(*planned, *fine),
             wants=tuple(wants),
             errors=tuple(carried.errors.items()),
             displaced=tuple(carried.displaced),
         )
+
+
+    def _sorted_out(self, paths: Iterable[str]) -> tuple[frozenset[str], tuple[str, ...]]:
+        """Return which of these paths and of the folders above them to plan, and which are fine as they are.
+
+        Most that was just saved or published is as it should be, and planning it again would cost as much.
+        """
+        view = View(self._index)
+        found = _with_ancestors(paths)
+        fine = {path for path in found if self._is_fine(view, path)}
+        return frozenset(found - fine), tuple(fine)
+
+    @staticmethod
+    def _is_fine(view: View, path: str) -> bool:
+        register, row = view.record(path), view.row(path)
+        dot, value = winner(register)
+        if not isinstance(value, Live) or row is None or row.base != dot or row.executable != value.executable:
+            return False
+        return is_settled(register, row) and (value.is_folder or not view.has_live_below(path))
 
 
 def _with_ancestors(paths: Iterable[str]) -> set[str]:

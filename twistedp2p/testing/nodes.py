@@ -19,10 +19,10 @@ from twistedp2p.peer.folder.hints import Hint, What
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.member import Member
 from twistedp2p.peer.options import PeerOptions
-from twistedp2p.peer.workers import InlineWorkers
 from twistedp2p.testing.clock import SimClock
 from twistedp2p.testing.network import Internet, SimNetwork
 from twistedp2p.testing.trees import Ledger, Tree, UserFolder, read_tree
+from twistedp2p.testing.workers import SimWorkers
 from twistedp2p.tracker.service import TrackerService, load_key
 
 __all__ = ["SimPeer", "SimTracker", "Surroundings"]
@@ -156,7 +156,7 @@ class SimPeer(_Node):
             self._index,
             network=network,
             clock=network.clock,
-            workers=InlineWorkers(),
+            workers=SimWorkers(network.clock, world.chance(self.name, self._starts, "threads")),
             entropy=world.chance(self.name, self._starts, "peer").randbytes,
             random=world.chance(self.name, self._starts, "jitter").random,
             wall=lambda: FIRST_MOMENT + world.clock.seconds(),

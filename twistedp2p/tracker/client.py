@@ -59,6 +59,7 @@ class TrackerClient:
         self._conversation: TrackerConversation | None = None
         self._loop: Deferred[None] | None = None
         self._failures = 0
+        self._welcomed_at = 0.0
         self._why = "It was not asked yet."
         self._notice = Alarm(self._clock, self._say_unreachable)
         self._backoff = Alarm(self._clock, self._dial)
@@ -173,7 +174,7 @@ class TrackerClient:
         self._log.info("Connected to the tracker at {where}", where=address.address)
         self._trackers.remove(address)
         self._trackers.insert(0, address)
-        self._failures = 0
+        self._welcomed_at = self._clock.seconds()
         self.error = None
         self._notice.stop()
 

@@ -265,9 +265,9 @@ class TrackerService(MultiService):
 
 def _everywhere() -> tuple[str, ...]:
     """Return the default endpoint: one IPv6 socket on all interfaces takes IPv4 callers too."""
-    return (f"tcp6:{limits.TRACKER_PORT}:interface=\\:\\:",)
+    return (f"tcp6:{limits.TRACKER_PORT}:interface=\\:\\::backlog={limits.BACKLOG}",)
 
 
 def _ipv4() -> str:
     """Return the default endpoint of a machine without IPv6."""
-    return f"tcp:{limits.TRACKER_PORT}"
+    return f"tcp:{limits.TRACKER_PORT}:backlog={limits.BACKLOG}"
