@@ -183,6 +183,9 @@ class TrackerClient:
         self.error = error
         if self._stopping:
             return
+        if welcomed and self._clock.seconds() - self._welcomed_at >= limits.SESSION_STEADY:
+            # A session that breaks at once, whosever fault it is, must not be begun several times a second.
+            self._failures = 0
         text = str(error) if error is not None else f"The tracker at {address.address} closed the connection."
         if isinstance(error, Refusal):
             self._why = text
