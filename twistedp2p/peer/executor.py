@@ -35,7 +35,8 @@ __all__ = ["Carried", "Executor"]
 class Carried:
     """What carrying out left: paths to plan again, to look at again, sentences about what did not work.
 
-    `displaced` names what came into the trash from under somebody's eyes: a program may still write to it.
+    `displaced` names what came into the trash from under somebody's eyes: a program may still write to it. `folders`
+    are those that were seen to be there in this batch: looking once is enough for all that is put in them.
     """
 
     plan: set[str] = Factory(set)
@@ -43,6 +44,7 @@ class Carried:
     errors: dict[str, str] = Factory(dict)
     touched: set[str] = Factory(set)
     displaced: list[str] = Factory(list)
+    folders: set[str] = Factory(set)
     published: int = 0
 
 
@@ -411,6 +413,8 @@ class Executor:
 
         Not where the index has a file still: a user removed it, and the row that tells so must not be overwritten.
         """
+        if folder.text in carried.folders:
+            return None
         for path in (folder, *folder.ancestors()):
             row = view.row(path.text)
             if row is not None and row.kind == Kind.FILE:
@@ -423,6 +427,7 @@ class Executor:
             dot, value = winner(view.record(path.text))
             base: Dot | None = dot if isinstance(value, Live) and value.is_folder else None
             view.set_row(path.text, Row(base, Kind.FOLDER, FOLDER_CONTENT, False, self._eye.signature(path.text)))
+        carried.folders.add(folder.text)
         return None
 
     def _remove_folder(self, action: Remove, view: View, carried: Carried) -> None:
