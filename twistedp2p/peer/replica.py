@@ -92,9 +92,9 @@ def collapse(view: View, path: str, dot: Dot, value: Live, copy_path: str) -> No
     """
     copy = conflict_dot(path, dot, value)
     known = view.record(copy_path)
-    if known.covers(copy) and known.get(copy) is None:
+    while known.covers(copy) and known.get(copy) is None:
         # Only after an accident with identity: its bytes must not be dropped with nothing to show for them.
-        copy = conflict_dot(path, Dot(copy.rid, copy.n), value)
+        copy = conflict_dot(path, copy, value)
     view.set_record(copy_path, put_aside(known, copy, value))
     view.set_record(path, view.record(path).without({dot}))
 
