@@ -22,6 +22,9 @@ _TREES = (
 )
 
 
+_COPY = " (conflict "
+
+
 def run(seed: int, rules: Rules, trace: list[str] | None = None) -> World:
     """Run the schedule of `seed`; raises `Failure` if a promise was broken."""
     schedule = Schedule(seed, rules)
@@ -114,6 +117,11 @@ class Schedule:
             world.user_removes(peer, path)
         elif what < 0.9 or not self.folders:
             old = rng.choice(known) if known else path
+            copies = [one for one in known if _COPY in one]
+            if copies and rng.random() < 0.5:
+                # A person who prefers the other version puts it back.
+                old = rng.choice(copies)
+                path = old.partition(_COPY)[0]
             done = not peer.disk.is_folder(old) and world.user_moves(peer, old, path)
             world.log(f"{peer.name} move {old} {path} {done}")
         else:
@@ -151,6 +159,8 @@ class Schedule:
             most = rng.choice((1, 1, 2, 1000))
             done = peer.receive(most)
             world.log(f"{peer.name} receive {most} {done}")
+            if done and most < 1000 and rng.random() < 0.5:
+                self._plan(peer)
         elif what < 0.45:
             done = peer.announce()
             world.log(f"{peer.name} announce {done}")

@@ -94,14 +94,16 @@ class TestPlantedBugs:
         ("bug", "schedules"),
         [
             ("base forgotten", 20),
-            ("unseen dropped", 40),
-            ("loser dropped", 40),
+            ("unseen dropped", 20),
+            ("loser dropped", 20),
             ("hold before content", 20),
-            ("two commits", 40),
-            ("inside delta", 600),
-            ("at batch ends", 600),
-            ("order not total", 600),
+            ("two commits", 20),
+            ("order not total", 50),
+            ("inside delta", 200),
+            ("dot reuse", 600),
             ("dot reuse, no twins", 600),
+            ("shared numbers", 800),
+            ("at batch ends", 1000),
         ],
     )
     def test_found_soon(self, bug: str, schedules: int) -> None:
@@ -109,7 +111,7 @@ class TestPlantedBugs:
         assert find(schedules, bug=bug) is not None
 
     @pytest.mark.long
-    @pytest.mark.parametrize("bug", ["dot reuse", "shared numbers", "equal content superseded", "live base adopted"])
+    @pytest.mark.parametrize("bug", ["live base adopted", "put back unseen", "equal content superseded"])
     def test_found(self, bug: str) -> None:
         """A bug that needs a rare coincidence is found within 20,000 schedules."""
         assert find(20_000, bug=bug) is not None
