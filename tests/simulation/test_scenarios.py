@@ -203,6 +203,45 @@ class LiveTests(WorldCase):
         self.assertEqual((b"#!/bin/sh", True), ben.tree()["run"])
 
 
+class ObstacleTests(WorldCase):
+    """Something that is not shared lies where something shared should be."""
+
+    def obstruct(self, path: str) -> None:
+        """Put a link in Ben's way, let Anna make `path`, and see how Ben takes that."""
+        anna, ben = self.couple()
+        link = ben.folder / "a"
+        link.symlink_to("/nowhere")
+        if path.endswith("/"):
+            anna.make_folder(path.rstrip("/"))
+        else:
+            anna.write(path, b"in the way of a link")
+        before = self.world.clock.calls_made
+        self.world.clock.advance(60)
+        self.assertLess(self.world.clock.calls_made - before, 2000)
+        self.assertFalse(ben.in_sync)
+        self.assertIn("not shared", str(ben.peer.sync.errors))
+        self.assertTrue(link.is_symlink())
+        link.unlink()
+        self.settle()
+        self.assertEqual({}, ben.peer.sync.errors)
+
+    def test_file(self) -> None:
+        """A file is tried again now and then, not all the time, and that is said; once the way is free it comes."""
+        self.obstruct("a")
+
+    def test_file_below(self) -> None:
+        """So is a file in a folder whose place is taken."""
+        self.obstruct("a/y")
+
+    def test_folder(self) -> None:
+        """So is a folder."""
+        self.obstruct("a/")
+
+    def test_folder_below(self) -> None:
+        """So is a folder in a folder whose place is taken."""
+        self.obstruct("a/x/")
+
+
 class ConflictTests(WorldCase):
     """Changes that know nothing of each other."""
 

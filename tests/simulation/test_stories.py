@@ -7,6 +7,7 @@ Each seed is one story. A seed that failed is kept in `seeds.txt` and told in ev
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -15,22 +16,26 @@ import pytest
 from tests.simulation.stories import Story
 
 KEPT = Path(__file__).with_name("seeds.txt")
-COUNT = 200 if os.environ.get("TWISTEDP2P_LONG") == "1" else 20
+ALWAYS = 20
+COUNT = 200 if os.environ.get("TWISTEDP2P_LONG") == "1" else ALWAYS
+
+
+def kept() -> list[int]:
+    """Return the seeds that failed once."""
+    return [int(line.partition("#")[0]) for line in KEPT.read_text().splitlines() if line.partition("#")[0].strip()]
 
 
 def seeds() -> list[int]:
     """Return the seeds to try: those that were found, some others, and the one that was asked for."""
-    kept = [int(line.partition("#")[0]) for line in KEPT.read_text().splitlines() if line.partition("#")[0].strip()]
     asked = os.environ.get("TWISTEDP2P_SEED")
-    return sorted({*kept, *range(COUNT), *([int(asked)] if asked else [])})
+    return sorted({*kept(), *range(COUNT), *([int(asked)] if asked else [])})
 
 
 def keep(seed: int) -> None:
-    """Keep a seed that failed; not where the checkout can not be written to."""
-    if seed not in seeds() or seed < COUNT:
-        return
-    with KEPT.open("a") as file:
-        file.write(f"{seed}\n")
+    """Keep a seed that failed and is not told in every run anyway; in a checkout that can be written to."""
+    if seed >= ALWAYS and seed not in kept():
+        with contextlib.suppress(OSError), KEPT.open("a") as file:
+            file.write(f"{seed}\n")
 
 
 @pytest.mark.parametrize("seed", seeds())
@@ -39,7 +44,8 @@ def test_story(seed: int, tmp_path: Path) -> None:
     story = Story(seed, tmp_path)
     try:
         story.tell()
-    except BaseException as error:
+    except Exception as error:
+        keep(seed)
         told = "\n".join(story.lines)
-        again = f'TWISTEDP2P_SEED={seed} python -m pytest {Path(__file__).name} -k "story[{seed}]"'
+        again = f'TWISTEDP2P_SEED={seed} python -m pytest tests/simulation/{Path(__file__).name} -k "story[{seed}]"'
         raise AssertionError(f"{told}\n{error}\nseed {seed} failed; tell it again with:\n{again}") from error

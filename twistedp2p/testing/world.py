@@ -125,11 +125,13 @@ class World:
     def settle(self, limit: float = SETTLE_SECONDS) -> float:
         """Let time go by until all peers that run are in sync, and agree; return how many seconds it took."""
         try:
-            return self.clock.run_until(self._settled, limit, "that all peers are in sync")
+            return self.clock.run_until(lambda: self.settled, limit, "that all peers are in sync")
         except Stuck as stuck:
             raise Stuck("\n".join([str(stuck), *(peer.standing() for peer in self.members.values())])) from None
 
-    def _settled(self) -> bool:
+    @property
+    def settled(self) -> bool:
+        """Whether all peers that run are in sync, know the same and hold it all, and their tracker knows them."""
         running = self._running
         if not all(peer.in_sync for peer in running):
             return False
@@ -170,7 +172,7 @@ class World:
         """Raise unless all stay in sync for a while, and say nothing but that they are alive."""
         batches = self._batches()
         self.clock.advance(seconds)
-        assert self._settled(), [peer.standing() for peer in self._running]
+        assert self.settled, [peer.standing() for peer in self._running]
         assert self._batches() == batches, f"{self._batches() - batches} batches were announced without a change"
 
     def _batches(self) -> int:
