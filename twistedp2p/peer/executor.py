@@ -107,7 +107,19 @@ class Executor:
         done = self._move([action for phase in phases for action in phase], carried)
         for phase in phases:
             self._make([action for action in phase if action not in done], carried)
+        self._look_back(carried)
         return carried
+
+    def _look_back(self, carried: Carried) -> None:
+        """Find what a user changed between the change of a name and the commit of its row.
+
+        Whoever looked there in between found no row, and nothing to report. What changes from here on is seen by a
+        look that finds the row.
+        """
+        for path in carried.touched:
+            row = self._index.row(path)
+            if row is not None and row.signature is not None and not self._eye.is_fine(path, row.signature):
+                carried.look.add(path)
 
     # -- conflict copies ----------------------------------------------------
 

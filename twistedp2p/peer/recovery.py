@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from twistedp2p.limits import TRASH_DAYS
 from twistedp2p.peer.folder.read import Read
 from twistedp2p.peer.folder.trash import TrashStore
 from twistedp2p.peer.index import Index
@@ -77,6 +78,21 @@ class Recovery:
                 entry.name, entry.path, found.observed.content, found.observed.size, int(self._wall() * 1e9), True
             )
             mint(view, entry.path, version_of(found.observed), None)
+
+    def purge(self) -> None:
+        """Remove from the trash what was displaced more than `limits.TRASH_DAYS` ago and no version waits for.
+
+        What the index does not know stays: nobody can tell whether a version waits for it.
+        """
+        entries = {entry.name: entry for entry in self._index.trash_entries()}
+
+        def keep(name: str) -> bool:
+            return name not in entries or self._index.needed(entries[name].content)
+
+        if self._trash.purge(self._wall(), TRASH_DAYS, keep):
+            for name in entries:
+                if self._trash.look(name) is None:
+                    self._index.drop_trash(name)
 
     def _placed(self, intent: Intent) -> Row | None:
         """Return the row of what was put where nothing was, None if it was not (or was changed since)."""

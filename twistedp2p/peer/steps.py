@@ -259,11 +259,16 @@ class Steps:
                     save(view, path, None)
 
     def recheck_trash(self, names: tuple[str, ...] | None) -> Outcome:
-        """Look again at these files in the trash, or at all: one that was written to since becomes a version again."""
+        """Look again at these files in the trash: one that was written to since becomes a version again.
+
+        None: at all of them; then those whose time is over go.
+        """
         view = View(self._index)
         with self._index.transaction():
             self._recovery.bring_back(names, view)
             touched = view.commit()
+        if names is None:
+            self._recovery.purge()
         self._announcer.changed(touched)
         plan, fine = self._sorted_out(touched)
         return Outcome(batches=self._next_batch(), plan=plan, planned=fine)
