@@ -21,7 +21,6 @@ from twistedp2p.peer.contents import Contents
 from twistedp2p.peer.executor import Executor
 from twistedp2p.peer.folder.mark import PARTS
 from twistedp2p.peer.folder.names import DiskNames
-from twistedp2p.peer.folder.part import Part
 from twistedp2p.peer.folder.parts import PartStore
 from twistedp2p.peer.folder.publish import Publisher
 from twistedp2p.peer.folder.quiet import Quiet
@@ -33,32 +32,17 @@ from twistedp2p.peer.member import RID_BYTES, Member
 from twistedp2p.peer.observe import Observer
 from twistedp2p.peer.recovery import Recovery
 from twistedp2p.peer.replica import Replica
+from twistedp2p.peer.reuse import ReusingParts
 from twistedp2p.peer.serving import Serving
 from twistedp2p.peer.steps import Steps
 from twistedp2p.peer.sync import Sync
 from twistedp2p.peer.tracking import VERSIONS, Tracking
 from twistedp2p.peer.workers import Workers
 from twistedp2p.tracker.client import TrackerClient
-from twistedp2p.transfer.chunking import Manifest
 from twistedp2p.transfer.fetch import Fetcher
 from twistedp2p.transfer.links import Links
 
 __all__ = ["Peer"]
-
-
-class _KeepingManifests:
-    """The parts of a folder, as the fetcher sees them: what it learns of chunks is kept, so that it can be served."""
-
-    def __init__(self, parts: PartStore, index: Index) -> None:
-        self._parts = parts
-        self._index = index
-        self.put_small = parts.put_small
-        self.finish = parts.finish
-
-    def open(self, content: bytes, size: int, manifest: Manifest | None) -> Part:
-        if manifest is not None:
-            self._index.put_manifest(manifest.manifest_id, manifest.encode())
-        return self._parts.open(content, size, manifest)
 
 
 class Peer:
@@ -168,7 +152,14 @@ class Peer:
         )
         self.fetcher = Fetcher(
             links=self.links,
-            parts=_KeepingManifests(self.parts, self.index),
+            parts=ReusingParts(
+                parts=self.parts,
+                index=self.index,
+                disk=disk,
+                names=self.names,
+                eye=self.eye,
+                paths_wanting=self.sync.wants.paths_of,
+            ),
             run_in_thread=workers.bulk,
             clock=clock,
         )

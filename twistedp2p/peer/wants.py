@@ -60,6 +60,10 @@ class Wants:
         """Return every want, of every path."""
         return [want for wants in self._by_path.values() for want in wants]
 
+    def paths_of(self, content: bytes) -> tuple[str, ...]:
+        """Return the paths that wait for a content; any thread may ask."""
+        return tuple(self._paths.get(content, ()))
+
     def replace(self, planned: Iterable[str], wants: Iterable[Want]) -> None:
         """Take the result of planning: these paths were planned, and these are all their wants."""
         new: dict[str, list[Want]] = {}
