@@ -26,6 +26,8 @@ def _check_nothing_lost(world: World, living: list[Peer]) -> None:
     for content, where in world.saved.items():
         if content in world.superseded or content in on_disk:
             continue
+        if any((peer.name, content) in world.moved for peer in gone):
+            continue  # it may have said that the old name is gone, and not lived to say the new one
         if any(_hidden(peer, content) for peer in living):
             if content not in world.in_trash_at_accident:
                 raise Failure("trash only", f"what was saved as {where} is in the trash only ({content.hex()[:4]})")

@@ -70,6 +70,7 @@ class World:
         self.dropped: set[tuple[str, Dot]] = set()
         self.abandoned: set[str] = set()
         self.removed: set[str] = set()
+        self.moved: set[tuple[str, bytes]] = set()
         self.minted: dict[str, list[bytes]] = {}
         self.parents: dict[tuple[str, Dot], list[Dot]] = {}
 
@@ -140,6 +141,10 @@ class World:
         if not disk.move(old, new):
             return False
         self.removed.update(moved)
+        for path in [new, *disk.below(new)]:
+            file = disk.file(path)
+            if file is not None:
+                self.moved.add((peer.name, file.content))
         if there is not None and there.content != disk.entries[new].content:  # type: ignore[union-attr]
             self.superseded.add(there.content)
         return True
