@@ -15,22 +15,13 @@ from twistedp2p.identity.proof import NONCE_BYTES
 from twistedp2p.identity.seal import item_key, unseal
 from twistedp2p.limits import NAME_CHARS
 from twistedp2p.messages import Address
-from twistedp2p.paths import NameRules
 from twistedp2p.peer.announce import Announcer
-from twistedp2p.peer.contents import Contents
-from twistedp2p.peer.executor import Executor
-from twistedp2p.peer.folder.mark import PARTS
-from twistedp2p.peer.folder.names import DiskNames
-from twistedp2p.peer.folder.parts import PartStore
-from twistedp2p.peer.folder.publish import Publisher
+from twistedp2p.peer.bench import Bench
 from twistedp2p.peer.folder.quiet import Quiet
-from twistedp2p.peer.folder.trash import TrashStore
 from twistedp2p.peer.holdings import Holdings
 from twistedp2p.peer.index import Index
-from twistedp2p.peer.look import Eye
 from twistedp2p.peer.member import RID_BYTES, Member
 from twistedp2p.peer.observe import Observer
-from twistedp2p.peer.recovery import Recovery
 from twistedp2p.peer.replica import Replica
 from twistedp2p.peer.reuse import ReusingParts
 from twistedp2p.peer.serving import Serving
@@ -56,7 +47,7 @@ class Peer:
         workers: where blocking work runs.
         entropy: random bytes.
         random: a random number from 0 to 1.
-        wall: seconds since 1970, for names of days only.
+        wall: seconds since 1970, for names of days and to tell what is younger.
         name: by which this peer is shown to people.
     """
 
@@ -74,50 +65,21 @@ class Peer:
         name: str,
     ) -> None:
         self.member = member
-        self.name = name[:NAME_CHARS]
-        self._network = network
-        keys = member.keys
-        durable = member.options.durable
-        rules = NameRules.PORTABLE if keys.portable else NameRules.POSIX
         self.index = index
-        disk = member.disk
-        self.names = DiskNames()
-        self.rules = rules
+        self.name = name[:NAME_CHARS]
         self.workers = workers
-        self.parts = PartStore(disk, clock.seconds)
-        self.trash = TrashStore(disk, entropy)
+        self.addresses: tuple[Address, ...] = ()
+        self._network = network
+        self._clock = clock
+        self._entropy = entropy
+        self._random = random
+        self._ports: list[IListeningPort] = []
         self.quiet = Quiet()
-        self.eye = Eye(
-            disk, self.names, self.index, rules=rules, durable=durable, waiting=self.quiet.is_waiting
+        self.bench = Bench(
+            member, index, seconds=clock.seconds, wall=wall, entropy=entropy, waiting=self.quiet.is_waiting
         )
-        contents = Contents(disk, self.names, self.index, self.parts, self.trash, self.eye)
-        recovery = Recovery(index=self.index, eye=self.eye, trash=self.trash, wall=wall)
-        self.replica = Replica(self.index)
-        executor = Executor(
-            disk=disk,
-            index=self.index,
-            eye=self.eye,
-            publisher=Publisher(disk, self.names, disk.probe(PARTS)),
-            parts=self.parts,
-            trash=self.trash,
-            contents=contents,
-            recovery=recovery,
-            durable=durable,
-            wall=wall,
-        )
-        self.steps = Steps(
-            disk=disk,
-            index=self.index,
-            replica=self.replica,
-            announcer=Announcer(self.index.item, self.index.number_of, self.index.paths),
-            eye=self.eye,
-            contents=contents,
-            executor=executor,
-            recovery=recovery,
-            rules=rules,
-            unseal=lambda blob: unseal(keys, blob),
-            key_of=item_key,
-        )
+        self.replica = Replica(index)
+        self.steps = self._make_steps()
         self.holdings = Holdings()
         self.sync = Sync(
             clock=clock,
@@ -129,55 +91,77 @@ class Peer:
         self.observer = Observer(
             clock=clock,
             workers=workers,
-            eye=self.eye,
+            eye=self.bench.eye,
             quiet=self.quiet,
             found=self.sync.looked,
             settled=self.sync.settle,
             scanned=self.sync.recheck_trash,
         )
-        self.sync.observer = self.observer
-        serving = Serving(
-            disk=disk, names=self.names, index=self.index, parts=self.parts, trash=self.trash, workers=workers
-        )
-        self.links = Links(
-            network=network,
-            node=member.key.node_id,
-            keys=keys,
-            name=self.name,
-            versions=VERSIONS,
-            source=serving,
-            addresses_of=self.holdings.addresses_of,
-            entropy=entropy,
-            random=random,
-        )
-        self.fetcher = Fetcher(
-            links=self.links,
-            parts=ReusingParts(
-                parts=self.parts,
-                index=self.index,
-                disk=disk,
-                names=self.names,
-                eye=self.eye,
-                paths_wanting=self.sync.wants.paths_of,
-            ),
-            run_in_thread=workers.bulk,
-            clock=clock,
-        )
-        self.sync.wants.fetcher = self.fetcher
-        contents.forget_duplicates()
-        self.parts.remove_orphans()
-        self.addresses: tuple[Address, ...] = ()
+        self.links = self._make_links()
+        self.fetcher = self._make_fetcher()
         self.tracking = Tracking(self, entropy(NONCE_BYTES), clock)
         self.client = TrackerClient(
             network=network,
             trackers=member.invite.trackers,
-            keys=keys,
+            keys=member.keys,
             updates=self.tracking,
             entropy=entropy,
             random=random,
         )
+        self.sync.observer = self.observer
+        self.sync.wants.fetcher = self.fetcher
         self.sync.tracker = self.client
-        self._ports: list[IListeningPort] = []
+        self.bench.tidy()
+
+    def _make_steps(self) -> Steps:
+        index, bench, keys = self.index, self.bench, self.member.keys
+        return Steps(
+            disk=bench.disk,
+            index=index,
+            replica=self.replica,
+            announcer=Announcer(index.item, index.number_of, index.paths),
+            eye=bench.eye,
+            contents=bench.contents,
+            executor=bench.executor,
+            recovery=bench.recovery,
+            rules=bench.rules,
+            unseal=lambda blob: unseal(keys, blob),
+            key_of=item_key,
+        )
+
+    def _make_links(self) -> Links:
+        bench = self.bench
+        serving = Serving(
+            disk=bench.disk,
+            names=bench.names,
+            index=self.index,
+            parts=bench.parts,
+            trash=bench.trash,
+            workers=self.workers,
+        )
+        return Links(
+            network=self._network,
+            node=self.member.key.node_id,
+            keys=self.member.keys,
+            name=self.name,
+            versions=VERSIONS,
+            source=serving,
+            addresses_of=self.holdings.addresses_of,
+            entropy=self._entropy,
+            random=self._random,
+        )
+
+    def _make_fetcher(self) -> Fetcher:
+        bench = self.bench
+        parts = ReusingParts(
+            parts=bench.parts,
+            index=self.index,
+            disk=bench.disk,
+            names=bench.names,
+            eye=bench.eye,
+            paths_wanting=self.sync.wants.paths_of,
+        )
+        return Fetcher(links=self.links, parts=parts, run_in_thread=self.workers.bulk, clock=self._clock)
 
     # -- life ---------------------------------------------------------------
 

@@ -174,8 +174,8 @@ class PeerService(Service):
             clock=self._reactor,
             new_notifier=lambda: RealNotifier(self.member.disk),
             disk=self.member.disk,
-            names=self.peer.names,
-            rules=self.peer.rules,
+            names=self.peer.bench.names,
+            rules=self.peer.bench.rules,
             in_thread=self._workers.bulk,
             listener=self,
         )
