@@ -10,7 +10,7 @@ from twistedp2p.peer.plan import Action, Keep
 from twistedp2p.peer.store import View
 from twistedp2p.tracker.batch import Batch
 from twistedp2p.tracker.share_directory import ShareDirectory, Unresolved
-from twistedp2p.versions import Dot, Live, Register, conflict_dot, settle, winner
+from twistedp2p.versions import Dot, Live, Register, Value, conflict_dot, settle, winner
 
 from .disk import SimDisk, content_of
 from .peer import Killed, Peer
@@ -72,6 +72,7 @@ class World:
         self.removed: set[str] = set()
         self.moved: set[tuple[str, bytes]] = set()
         self.minted: dict[str, list[bytes]] = {}
+        self.dots: dict[str, list[tuple[Dot, bytes]]] = {}
         self.parents: dict[tuple[str, Dot], list[Dot]] = {}
 
     def log(self, text: str) -> None:
@@ -252,12 +253,35 @@ class World:
             self.dropped.update((path, dot) for dot in old)
             for dot, value in after.siblings:
                 if before.get(dot) is None:
+                    self._check_reuse(peer, path, before, dot, value)
                     self.parents[path, dot] = old
                     if isinstance(value, Live):
                         self.minted.setdefault(path, []).append(value.content)
             self.log(f"  {peer.name} mints at {path}: {_shown(before)} -> {_shown(after)}")
         peer.store.minted.clear()
         self.check_copies(peer)
+
+    def _check_reuse(self, peer: Peer, path: str, before: Register, dot: Dot, value: Value) -> None:
+        """Note a number that an index counts up to again because nobody whom it could hear remembers the first time.
+
+        No rule helps against that (the stamp does, if it was not restored as well); the bytes are in the trash.
+        """
+        content = value.content if isinstance(value, Live) else b""
+        earlier = [
+            known for one, known in self.dots.get(path, ()) if one.rid == dot.rid and one.n > before.seen(dot.rid)
+        ]
+        if earlier and not self._was_told(peer, path, before, dot.rid):
+            self.in_trash_at_accident.update([content, *earlier])
+        self.dots.setdefault(path, []).append((dot, content))
+
+    def _was_told(self, peer: Peer, path: str, before: Register, rid: bytes) -> bool:
+        """Whether a peer has read from the log that others know more of `rid` at `path` than it does."""
+        for item in self.share.log.since(0):
+            if item.number < peer.store.cursor:
+                known, register = self.items.decode(item.blob, item.key)
+                if known == path and register.seen(rid) > before.seen(rid):
+                    return True
+        return False
 
     def joined(self, peer: Peer, changed: set[str]) -> None:
         """Check what a delta must keep true."""
