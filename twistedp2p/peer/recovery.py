@@ -54,7 +54,9 @@ class Recovery:
             # The new content was staged under the trash name and not exchanged yet: it stays there to be taken.
             finish(view, intent, False, None, None)
             return True
-        finish(view, intent, True, self._row(intent), self._as_before(intent, found.observed, displaced))
+        # What was displaced may be all that happened: without exchange, the name is free before the new file has it.
+        # A row for a file that is not there would be taken for a deletion by the user.
+        finish(view, intent, True, self._placed(intent), self._as_before(intent, found.observed, displaced))
         return True
 
     def bring_back(self, names: Collection[str] | None, view: View) -> None:
@@ -95,17 +97,11 @@ class Recovery:
                     self._index.drop_trash(name)
 
     def _placed(self, intent: Intent) -> Row | None:
-        """Return the row of what was put where nothing was, None if it was not (or was changed since)."""
+        """Return the row of what was put in place, None if it was not (or was changed since)."""
         found = self._eye.read(intent.path)
-        if isinstance(found, Read) and found.observed.content == intent.content:
-            return self._row(intent, found.observed.signature)
+        if intent.content is not None and isinstance(found, Read) and found.observed.content == intent.content:
+            return Row(intent.dot, intent.kind, intent.content, intent.executable, found.observed.signature)
         return None
-
-    def _row(self, intent: Intent, signature: Signature | None = None) -> Row | None:
-        """Return the new row: without a signature, so that the file is read again; it may have been saved since."""
-        if intent.content is None:
-            return None
-        return Row(intent.dot, intent.kind, intent.content, intent.executable, signature)
 
     def _as_before(self, intent: Intent, observed: Observed, signature: Signature) -> Observed:
         """Return what was displaced; with the row's executable bit if only that could differ by the exchange."""
