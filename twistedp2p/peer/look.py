@@ -262,11 +262,12 @@ class Eye:
         """Move what is missing to what is gone where its inode is seen under a new name: no second look is needed."""
         if not looked.seen:
             return
-        inodes = {
+        # In the order of the paths: which of two deletions has the smaller number must not depend on inodes.
+        inodes = dict.fromkeys(
             (observed.signature.device, observed.signature.inode)
-            for path, observed, _ in looked.seen
+            for _, observed, _ in looked.seen
             if observed.signature is not None
-        }
+        )
         gone = set(looked.gone)
         for inode in inodes:
             for old, _ in self._index.row_by_inode(*inode):
