@@ -83,8 +83,10 @@ class Sync:
         self._stopped = False
         self._steps_under_way = 0
         self._waiting: list[Deferred[None]] = []
+        self._said: dict[str, str] = {}
         self._retries: dict[str, IDelayedCall] = {}
-        self._timers: set[IDelayedCall] = set()
+        self._failed_steps: set[IDelayedCall] = set()
+        self._rechecks: set[IDelayedCall] = set()
 
     # -- what others ask ----------------------------------------------------
 
@@ -92,7 +94,7 @@ class Sync:
     def in_sync(self) -> bool:
         """Whether this peer has nothing left to do: all that is known is here, all that is here is announced."""
         return (
-            not (self._running or self._steps_under_way or self._looked or self._to_plan)
+            not (self._running or self._steps_under_way or self._looked or self._to_plan or self._failed_steps)
             and self._steps.settled
             and not (len(self.wants) or self.errors)
             and (self.observer is None or self.observer.idle)
@@ -124,18 +126,18 @@ class Sync:
     def welcomed(self, welcome: Welcome) -> Deferred[None]:
         """Begin a session with the tracker; fires when it is noted."""
         self.holdings.new_session(welcome.member)
-        return self._step(self._workers.state(self._steps.welcome, welcome))
+        return self._session_step(self._workers.state(self._steps.welcome, welcome))
 
     def delta_entries(self, entries: tuple[Entry, ...]) -> Deferred[None]:
         """Stage (a piece of) a delta; fires when that is done."""
-        return self._step(self._workers.state(self._steps.stage, entries).addCallback(self._staged))
+        return self._session_step(self._workers.state(self._steps.stage, entries).addCallback(self._staged))
 
     def _staged(self, items: list[tuple[str, int, tuple[int, ...]]]) -> None:
         self.holdings.learn(items)
 
     def delta_end(self, end: int) -> Deferred[None]:
         """Join the staged delta; fires when it is committed, so that the next may come."""
-        return self._step(self._workers.state(self._steps.end_delta, end))
+        return self._session_step(self._workers.state(self._steps.end_delta, end))
 
     def announced(self, batch: int, numbers: tuple[int, ...]) -> None:
         """Note that the tracker has applied `batch` and gave these numbers to its items by key, in order."""
@@ -164,6 +166,31 @@ class Sync:
         """End the session with the tracker; what is known goes on being fetched."""
         self._step(self._workers.state(self._steps.disconnected))
 
+    def _session_step(self, step: Deferred[Any]) -> Deferred[None]:
+        """Count a step of the conversation; after one that failed, nothing more of this session may be taken in.
+
+        What it failed to note is told again only in a new session: a later step must not move the cursor beyond it.
+        So the result fires no sooner than this session is given up, and the next message waits for the result.
+        """
+
+        def failed(failure: Failure) -> Deferred[None]:
+            if failure.check(IndexLost):
+                said = "{reason}; this peer begins a new index, nothing on disk is touched"
+                self._log.warn(said, reason=str(failure.value))
+                return self.lose_index()
+            self._failed(failure)
+            given_up: Deferred[None] = Deferred()
+
+            def give_up() -> None:
+                if self.tracker is not None:
+                    self.tracker.reconnect()
+                given_up.callback(None)
+
+            self._retry(give_up)
+            return given_up
+
+        return self._step(step.addErrback(failed))
+
     def _step(self, step: Deferred[Any]) -> Deferred[None]:
         """Count a step that others started, and take up what it leaves."""
         self._steps_under_way += 1
@@ -179,10 +206,7 @@ class Sync:
         return step.addBoth(done)
 
     def _failed(self, failure: Failure) -> None:
-        if failure.check(IndexLost):
-            self._log.warn("{reason}; this peer begins a new index, nothing on disk is touched", reason=failure.value)
-            self.lose_index()
-        elif failure.check(TwistedP2PError):
+        if failure.check(TwistedP2PError):
             self._log.error("{reason}", reason=str(failure.value))
         elif not (self._stopped and failure.check(CancelledError)):
             self._log.failure("A step failed", failure=failure)
@@ -199,7 +223,13 @@ class Sync:
                 self.observer.scan()
             return outcome
 
-        return self._step(self._workers.state(self._steps.lose_index, self._new_rid()).addCallback(again))
+        def failed(failure: Failure) -> None:
+            # Until it is done nothing is taken and nothing joined: it must not stay so.
+            self._failed(failure)
+            self._retry(self.lose_index)
+
+        losing = self._workers.state(self._steps.lose_index, self._new_rid())
+        return self._step(losing.addCallbacks(again, failed))
 
     # -- the loop -----------------------------------------------------------
 
@@ -238,7 +268,7 @@ class Sync:
             return await self._workers.state(self._steps.take, looked)
         except Exception:
             # What was seen must not be forgotten: it is looked at again when the trouble may be over.
-            self._later(lambda: self._look_again([path for look in looked for path in look.paths()]))
+            self._retry(lambda: self._look_again([path for look in looked for path in look.paths()]))
             raise
 
     async def _plan(self) -> Outcome:
@@ -246,39 +276,51 @@ class Sync:
         try:
             return await self._workers.state(self._steps.plan, paths)
         except Exception:
-            self._later(lambda: self._arrived(paths))
+            self._retry(lambda: self._arrived(paths))
             raise
 
     def _look_again(self, paths: Iterable[str]) -> None:
         if self.observer is not None:
             self.observer.look(paths)
 
-    def _later(self, what: Callable[[], None], seconds: float = RETRY_SECONDS) -> None:
+    def _retry(self, what: Callable[[], object]) -> None:
+        """Make good for a step that failed when the trouble may be over; this peer is not in sync before."""
+        self._later(RETRY_SECONDS, what, self._failed_steps)
+
+    def _later(self, seconds: float, what: Callable[[], object], timers: set[IDelayedCall]) -> None:
         """Do something after some seconds, unless this peer ends before."""
+        if self._stopped:
+            return
 
         def due() -> None:
-            self._timers.discard(call)
+            timers.discard(call)
             what()
+            self.settle()
 
         call = self._clock.callLater(seconds, due)
-        self._timers.add(call)
+        timers.add(call)
 
     def _absorb(self, outcome: Outcome) -> None:
-        """Hand on what a step left."""
+        """Hand on what a step left; what is left when this peer ends is found again at the next start."""
+        if self._stopped:
+            return
         for batch in outcome.batches:
             if self.tracker is not None:
                 self.tracker.announce(batch)
         self._to_plan.update(outcome.plan)
         if outcome.look and self.observer is not None:
             self.observer.look(outcome.look)
+        unfinished = {want.path for want in outcome.wants}.union(path for path, _ in outcome.errors)
         for path in outcome.planned:
             self.errors.pop(path, None)
+            if path not in unfinished:
+                self._said.pop(path, None)
         self.wants.replace(outcome.planned, outcome.wants)
         for path, text in outcome.errors:
             self._error(path, text)
         if outcome.displaced:
             # A program that had one of these open may have gone on writing to it.
-            self._later(lambda: self.recheck_trash(outcome.displaced), TRASH_AGAIN)
+            self._later(TRASH_AGAIN, lambda: self.recheck_trash(outcome.displaced), self._rechecks)
 
     def recheck_trash(self, names: tuple[str, ...] | None = None) -> None:
         """Look again at these files in the trash, or at all (after a full scan): somebody may have written to them."""
@@ -295,9 +337,9 @@ class Sync:
             self._error(path, text)
 
     def _error(self, path: str, text: str) -> None:
-        if self.errors.get(path) != text:
+        if self._said.get(path) != text:
             self._log.warn("{path}: {text}", path=path, text=text)
-        self.errors[path] = text
+        self._said[path] = self.errors[path] = text
         if path not in self._retries and not self._stopped:
             self._retries[path] = self._clock.callLater(RETRY_SECONDS, self._try_again, path)
 
@@ -309,10 +351,10 @@ class Sync:
     def stop(self) -> None:
         """Take up nothing more; what runs in the state thread finishes by itself."""
         self._stopped = True
-        for timer in (*self._retries.values(), *self._timers):
+        for timer in (*self._retries.values(), *self._failed_steps, *self._rechecks):
             timer.cancel()
-        self._retries.clear()
-        self._timers.clear()
+        for timers in (self._retries, self._failed_steps, self._rechecks):
+            timers.clear()
         self.wants.stop()
         for one in list(self._waiting):
             one.cancel()
