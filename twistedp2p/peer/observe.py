@@ -72,6 +72,7 @@ class Observer:
         self._second_looks: dict[str, float] = {}
         self._changing: dict[str, tuple[float, float]] = {}
         self._scan_wanted = False
+        self._incomplete = True
         self._slices: Iterator[Looked] | None = None
         self._busy = False
         self._timer: IDelayedCall | None = None
@@ -87,6 +88,7 @@ class Observer:
         return not (
             self._busy
             or self.scanning
+            or self._incomplete
             or self._due
             or self._second_looks
             or self._changing
@@ -158,11 +160,12 @@ class Observer:
         if confirm:
             for path in confirm:
                 del self._second_looks[path]
-            self._run(self._workers.bulk(self._eye.look, confirm, True), self._took)
+            looking = self._workers.bulk(self._eye.look, confirm, True)
+            self._run(looking, lambda looked: self._looked_at(confirm, looked))
         elif self._due:
             paths = sorted(self._due)[:PATHS_PER_LOOK]
             self._due.difference_update(paths)
-            self._run(self._workers.bulk(self._eye.look, paths), self._took)
+            self._run(self._workers.bulk(self._eye.look, paths), lambda looked: self._looked_at(paths, looked))
         elif self.scanning:
             self._scan_on()
         else:
@@ -187,6 +190,7 @@ class Observer:
     def _failed(self, failure: Failure) -> None:
         """Say what is wrong with the folder, and try again later: nothing counts as missing meanwhile."""
         self._slices = None
+        self._incomplete = True
         if failure.check(TwistedP2PError, OSError):
             if self.trouble != str(failure.value):
                 self._log.error("{reason}", reason=str(failure.value))
@@ -197,6 +201,13 @@ class Observer:
         self._rescan_in(DELETE_SECOND_LOOK_SCAN * 5)
 
     # -- what was found -----------------------------------------------------
+
+    def _looked_at(self, paths: Iterable[str], looked: Looked) -> None:
+        """Take in a look at these paths: of one that came and went again, a look has nothing to say."""
+        for path in set(paths).difference(looked.changing):
+            self._changing.pop(path, None)
+            self.hidden.pop(path, None)
+        self._took(looked)
 
     def _took(self, looked: Looked, second_look: float = DELETE_SECOND_LOOK_LIVE) -> None:
         now = self._clock.seconds()
@@ -226,6 +237,7 @@ class Observer:
         def took(looked: Looked | None) -> None:
             if looked is None:
                 self._slices = None
+                self._incomplete = False
                 self._rescan_in(self._full_scan)
                 self._scan_ended()
             else:
