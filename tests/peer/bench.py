@@ -37,7 +37,8 @@ THEIRS = b"rid-them"
 EARLY, LATE = 1_000_000_000, 4_000_000_000_000_000_000
 """Times of saves, ns since 1970, that lose and win against a save of today."""
 
-MEMORY = "/dev/shm"  # noqa: S108 - a folder of its own is made in it; sweeps make hundreds of them
+MEMORY = "/dev/shm"
+"""Where folders are made if there is such a place: sweeps make hundreds of them."""
 
 
 class Killed(BaseException):
@@ -59,10 +60,10 @@ class MomentDisk(RealDisk):
         super().__init__(root)
         self.before: Callable[[str, Name], None] = lambda verb, name: None
         self.after: Callable[[str, Name], None] = lambda verb, name: None
-        self.ahead_ns = 2_000_000_000
+        self.stopped_at_ns: int | None = None
 
     def now_ns(self) -> int:
-        return super().now_ns() + self.ahead_ns
+        return super().now_ns() + 2_000_000_000 if self.stopped_at_ns is None else self.stopped_at_ns
 
     def stat(self, name: Name) -> Stat:
         self.before("stat", name)

@@ -468,7 +468,7 @@ class KillTests(IndexCase):
         self.assertGreaterEqual(n, reported)
         self.assertEqual(index.cursor, n)
         self.assertEqual([intent.path for intent in index.intents()], [f"i{n}"])
-        self.assertEqual([entry.time_ns for entry in index.trash_entries()], list(range(1, n + 1)))
+        self.assertEqual([entry.mtime_ns for entry in index.trash_entries()], list(range(1, n + 1)))
         for folder in range(7):
             last = n - (n - folder) % 7
             paths = [path for path, _ in index.rows_in(str(folder))]
@@ -740,7 +740,7 @@ class TrashTests(IndexCase):
         index = self.open()
         first, second = Trash("1", "a", C[1], 5, 7, True), Trash("2", "b", C[1], 5, 2**63, False)
         for entry in (second, first):
-            index.add_trash(entry.name, entry.path, entry.content, entry.size, entry.time_ns % 2**63, entry.kept)
+            index.add_trash(entry.name, entry.path, entry.content, entry.size, entry.mtime_ns % 2**63, entry.kept)
         self.assertEqual([entry.name for entry in index.trash_entries()], ["1", "2"])
         self.assertEqual(index.trash_with_content(C[1])[0], first)
         self.assertEqual(index.trash_with_content(C[2]), [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Callable
 
@@ -126,10 +127,8 @@ class SweepTests(BenchTestCase):
         try:
             story(bench)
             setattr(bench.disk, "after" if after else "before", nth)
-            try:
+            with contextlib.suppress(Killed, OSError):
                 _through(bench)
-            except (Killed, OSError):
-                pass
             if isinstance(nth.error, Killed):
                 bench.restart()
             bench.settle()

@@ -59,12 +59,13 @@ class _Step:
 
 @frozen
 class _Trashed:
-    """A file that came into the trash."""
+    """A file that came into the trash: its content, as it was when its size and mtime were these."""
 
     name: str
     path: str
     content: bytes
     size: int
+    mtime_ns: int
     kept: bool
 
 
@@ -159,18 +160,23 @@ class Executor:
             return False
         name = self._trash.keep(source, RelPath(keep.path), self._wall())
         self._parts.published(content)
-        trashed.append(_Trashed(name, keep.path, content, keep.value.size, True))
+        self._list(name, keep.path, content, True, trashed)
         return True
+
+    def _list(self, name: str, path: str, content: bytes, kept: bool, trashed: list[_Trashed]) -> None:
+        """Have a file of the trash listed with the next commit."""
+        there = self._trash.look(name)
+        if there is not None:
+            trashed.append(_Trashed(name, path, content, there.size, there.mtime_ns, kept))
 
     def _commit(self, view: View, trashed: list[_Trashed], carried: Carried) -> None:
         """Commit `view`, what came into the trash, and what was taken out of it, all at once."""
         taken, self._contents.taken = self._contents.taken, []
-        now_ns = int(self._wall() * 1e9)
         with self._index.transaction():
             for name in taken:
                 self._index.drop_trash(name)
             for entry in trashed:
-                self._index.add_trash(entry.name, entry.path, entry.content, entry.size, now_ns, entry.kept)
+                self._index.add_trash(entry.name, entry.path, entry.content, entry.size, entry.mtime_ns, entry.kept)
             carried.touched |= view.commit()
 
     # -- renames ------------------------------------------------------------
@@ -393,19 +399,21 @@ class Executor:
     ) -> None:
         before = intent.before
         if before is not None and before.signature == signature:
-            trashed.append(_Trashed(intent.trash, intent.path, before.content, signature.size, False))
+            # The mtime of before it came there: whoever writes to it between that moment and the commit is seen.
+            trashed.append(
+                _Trashed(intent.trash, intent.path, before.content, signature.size, signature.mtime_ns, False)
+            )
             carried.displaced.append(intent.trash)
             finish(view, intent, True, placed, _as_observed(before))
         elif not self._recovery.settle(intent, view):
             carried.errors[intent.path] = "a program is still writing to the file that was replaced; it is kept"
 
-    @staticmethod
-    def _give_back(step: _Step, trashed: list[_Trashed]) -> None:
+    def _give_back(self, step: _Step, trashed: list[_Trashed]) -> None:
         """List a file of the trash again that was taken out of it and not used."""
         source, content = step.source, step.intent.content
         if source is not None and content is not None and step.intent.before is None and source[:2] == TRASH:
             name = b"/".join(source[2:]).decode()
-            trashed.append(_Trashed(name, step.intent.path, content, 0, False))
+            self._list(name, step.intent.path, content, False, trashed)
 
     def _undone(self, step: _Step, error: OSError, view: View, carried: Carried) -> None:
         carried.errors[step.intent.path] = _sentence(error)

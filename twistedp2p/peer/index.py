@@ -42,14 +42,14 @@ _AFTER_ALL = b"\xff"  # SQLite orders every blob after every text
 
 @frozen
 class Trash:
-    """A file in the trash: `name` there, the `path` it had, its content, its size in bytes, when it came (ns since
-    1970), and whether it was `kept` as the only copy of a version."""
+    """A file in the trash: `name` there, the `path` it had, its content, the size in bytes and the mtime (ns
+    since 1970) with which it has that, and whether it was `kept` as the only copy of a version."""
 
     name: str
     path: str
     content: bytes
     size: int
-    time_ns: int
+    mtime_ns: int
     kept: bool
 
 
@@ -352,10 +352,11 @@ class Index:
 
     # -- trash and manifests -------------------------------------------------------
 
-    def add_trash(self, name: str, path: str, content: bytes, size: int, now_ns: int, kept: bool) -> None:
+    def add_trash(self, name: str, path: str, content: bytes, size: int, mtime_ns: int, kept: bool) -> None:
         """Note that the file `name` in the trash is what `path` had."""
+        mtime_ns = max(-(2**63), min(mtime_ns, 2**63 - 1))  # ext4 has later times than SQLite has numbers
         with self.transaction():
-            self._db.many("REPLACE INTO trash VALUES (?, ?, ?, ?, ?, ?)", [(name, path, content, size, now_ns, kept)])
+            self._db.many("REPLACE INTO trash VALUES (?, ?, ?, ?, ?, ?)", [(name, path, content, size, mtime_ns, kept)])
 
     def drop_trash(self, name: str) -> None:
         """Forget a file of the trash; nothing happens if it is not known."""
@@ -395,5 +396,5 @@ def _span(path: str) -> tuple[str, str | bytes]:
 
 
 def _trash(columns: Any) -> Trash:
-    name, path, content, size, time_ns, kept = columns
-    return Trash(name, path, content, size, time_ns, bool(kept))
+    name, path, content, size, mtime_ns, kept = columns
+    return Trash(name, path, content, size, mtime_ns, bool(kept))

@@ -49,7 +49,7 @@ class Recovery:
         found = self._trash.read(intent.trash)
         if found is None:
             return False
-        self._note(intent, found)
+        self._list(intent.trash, intent.path, found, False)
         if intent.content is not None and found.observed.content == intent.content:
             # The new content was staged under the trash name and not exchanged yet: it stays there to be taken.
             finish(view, intent, False, None, None)
@@ -69,17 +69,15 @@ class Recovery:
             if names is not None and entry.name not in names:
                 continue
             now = self._trash.look(entry.name)
-            if now is None or now.mtime_ns <= entry.time_ns:
+            if now is None or (now.size, now.mtime_ns) == (entry.size, entry.mtime_ns):
                 continue
             found = self._trash.read(entry.name)
-            if found is None or found.observed.content == entry.content:
+            if found is None:
                 continue
-            if found.manifest:
-                self._index.put_manifest(found.observed.manifest, found.manifest)
-            self._index.add_trash(
-                entry.name, entry.path, found.observed.content, found.observed.size, int(self._wall() * 1e9), True
-            )
-            mint(view, entry.path, version_of(found.observed), None)
+            written = found.observed.content != entry.content
+            self._list(entry.name, entry.path, found, entry.kept or written)
+            if written:
+                mint(view, entry.path, version_of(found.observed), None)
 
     def purge(self) -> None:
         """Remove from the trash what was displaced more than `limits.TRASH_DAYS` ago and no version waits for.
@@ -110,10 +108,9 @@ class Recovery:
             return Observed(before.kind, before.content, executable=before.executable, signature=signature)
         return observed
 
-    def _note(self, intent: Intent, found: Read) -> None:
+    def _list(self, name: str, path: str, found: Read, kept: bool) -> None:
+        """List a file of the trash as it was read now."""
         observed = found.observed
         if found.manifest:
             self._index.put_manifest(observed.manifest, found.manifest)
-        self._index.add_trash(
-            intent.trash, intent.path, observed.content, observed.size, int(self._wall() * 1e9), False
-        )
+        self._index.add_trash(name, path, observed.content, observed.size, observed.mtime_ns, kept)
