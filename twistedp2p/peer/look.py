@@ -153,7 +153,6 @@ class Eye:
             return
         if stat.kind not in (FileKind.FILE, FileKind.FOLDER):
             looked.hidden.append((path, f"It is {stat.kind.value}; only files and folders are shared."))
-            self._absent(path, looked, confirm)
             return
         kind = Kind.FOLDER if stat.kind is FileKind.FOLDER else Kind.FILE
         if self._ignored(rel, kind):
@@ -176,9 +175,23 @@ class Eye:
                 looked.missing.append(path)
 
     def _absent(self, path: str, looked: Looked, confirm: bool) -> None:
+        if self._is_behind_link(RelPath(path)):
+            return
         if self._index.row(path) is not None:
             (looked.gone if confirm else looked.missing).append(path)
         self._absent_below(path, looked, confirm)
+
+    def _is_behind_link(self, path: RelPath) -> bool:
+        """Whether a folder above is no folder but a link, or can not be looked at: then nobody can tell what is gone."""
+        for above in path.ancestors():
+            try:
+                kind = self._disk.stat(self._names.of(above)).kind
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError:
+                return True
+            return kind not in (FileKind.FILE, FileKind.FOLDER)
+        return False
 
     def _absent_below(self, path: str, looked: Looked, confirm: bool) -> None:
         for other, _ in self._index.rows_below(path):
