@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.stories import Story
+from twistedp2p.testing.disk import folder_in_memory
 
 KEPT = Path(__file__).with_name("seeds.txt")
 ALWAYS = 20
@@ -39,13 +40,14 @@ def keep(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", seeds())
-def test_story(seed: int, tmp_path: Path) -> None:
+def test_story(seed: int) -> None:
     """Whatever happens to peers, trackers and networks, in the end all agree and nothing that was saved is lost."""
-    story = Story(seed, tmp_path)
-    try:
-        story.tell()
-    except Exception as error:
-        keep(seed)
-        told = "\n".join(story.lines)
-        again = f'TWISTEDP2P_SEED={seed} python -m pytest tests/simulation/{Path(__file__).name} -k "story[{seed}]"'
-        raise AssertionError(f"{told}\n{error}\nseed {seed} failed; tell it again with:\n{again}") from error
+    with folder_in_memory() as folder:
+        story = Story(seed, folder)
+        try:
+            story.tell()
+        except Exception as error:
+            keep(seed)
+            told = "\n".join(story.lines)
+            again = f'TWISTEDP2P_SEED={seed} python -m pytest tests/simulation/{Path(__file__).name} -k "story[{seed}]"'
+            raise AssertionError(f"{told}\n{error}\nseed {seed} failed; tell it again with:\n{again}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -20,6 +21,7 @@ from twistedp2p.peer.index import Index
 from twistedp2p.peer.member import Member
 from twistedp2p.peer.options import PeerOptions
 from twistedp2p.testing.clock import SimClock
+from twistedp2p.testing.disk import SimDisk
 from twistedp2p.testing.network import Internet, SimNetwork
 from twistedp2p.testing.trees import Ledger, Tree, UserFolder, read_tree
 from twistedp2p.testing.workers import SimWorkers
@@ -28,8 +30,8 @@ from twistedp2p.tracker.service import TrackerService, load_key
 __all__ = ["SimPeer", "SimTracker", "Surroundings"]
 
 PEER_PORT = 17412
-FIRST_MOMENT = 1_800_000_000
-"""When a simulation begins, seconds since 1970, for the times of files."""
+FIRST_MOMENT = 1_000_000_000
+"""When a simulation begins, seconds since 1970; see `disk.SimDisk` for why that is long past."""
 
 
 class Surroundings(Protocol):
@@ -145,6 +147,8 @@ class SimPeer(_Node):
         self._starts += 1
         self._member = Member(self._options, self._entropy())
         self._member.open()
+        self._member.disk.close()
+        self._member.disk = SimDisk(os.fsencode(self.folder), self._wall)
         self._index = self._member.open_index()
         self._build()
 
@@ -159,13 +163,16 @@ class SimPeer(_Node):
             workers=SimWorkers(network.clock, world.chance(self.name, self._starts, "threads")),
             entropy=world.chance(self.name, self._starts, "peer").randbytes,
             random=world.chance(self.name, self._starts, "jitter").random,
-            wall=lambda: FIRST_MOMENT + world.clock.seconds(),
+            wall=self._wall,
             name=self.name,
         )
         self.peer.tracking.cloned = lambda: world.unexpected(f"{self.name} was taken for a copy of itself")
         listening = Deferred.fromCoroutine(self.peer.listen([f"tcp:{PEER_PORT}"]))
         world.wait_for(listening)
         self.peer.start([Address(self.host, PEER_PORT)])
+
+    def _wall(self) -> float:
+        return FIRST_MOMENT + self._world.clock.seconds()
 
     def stop(self) -> None:
         """End the process as SIGTERM does: it says goodbye."""
@@ -219,7 +226,7 @@ class SimPeer(_Node):
         """Save a file."""
         self._saves += 1
         # No two saves have the same time, as on a real disk, whose clock is finer than a person.
-        now = int((FIRST_MOMENT + self._world.clock.seconds()) * 1e6) * 1000 + self._saves % 1000
+        now = int(self._wall() * 1e6) * 1000 + self._saves % 1000
         new = self._new_folder(path)
         self._user.write(path, content, now, executable)
         self._hint(new or Hint(RelPath(path), What.CLOSED))
