@@ -99,7 +99,8 @@ class Home:
     def require_mark(self, folder: Path) -> None:
         """Raise `FolderUnusable` if `folder` is a member here but has no mark: its disk may not be mounted."""
         member = self.member(folder)
-        if member is not None and member.share_id is not None and _mark_of(member.folder) is None:
+        # A folder that was renamed has its mark at the new path.
+        if member is not None and member.share_id is not None and _mark_of(Path(_real(folder))) is None:
             raise FolderUnusable(
                 f"{member.folder} is a member of a share, but {_STATE}/mark is not in it: is its disk not mounted? "
                 "Mount it and try again, or use another folder."

@@ -19,7 +19,7 @@ from typing import Any
 
 from twistedp2p.disk.real import RealDisk
 from twistedp2p.disk.seam import Lock
-from twistedp2p.errors import BadInvite, FolderUnusable, TwistedP2PError
+from twistedp2p.errors import BadInvite, FolderUnusable, KeyUnusable, TwistedP2PError
 from twistedp2p.home import write_private
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.invite import Invite, TrackerAddress
@@ -69,8 +69,12 @@ class Member:
             self.disk = RealDisk(os.fsencode(self.folder))
         except OSError as error:
             raise FolderUnusable(f"{self.folder} can not be used: {error.strerror}.") from error
-        mark.prepare(self.disk)
-        self._lock = mark.lock(self.disk)
+        try:
+            mark.prepare(self.disk)
+            self._lock = mark.lock(self.disk)
+        except BaseException:
+            self.disk.close()
+            raise
         try:
             if mark.has_mark(self.disk):
                 self._go_on()
@@ -121,7 +125,7 @@ class Member:
         with options.home.lock():
             default = options.home.default_invite()
             if default is not None:
-                if any(entry.name != ".twistedp2p" for entry in os.scandir(self.folder)):
+                if any(name != ".twistedp2p" for name in os.listdir(self.folder)):
                     raise FolderUnusable(
                         f"{self.folder} has files and belongs to no share yet: say --join with an invite to merge it "
                         "into a share, or --new-share to begin one with it."
@@ -145,7 +149,7 @@ class Member:
 
     def _saved_invite(self) -> Invite:
         try:
-            return Invite.parse((self.state / "invite").read_text())
+            return Invite.parse((self.state / "invite").read_text("utf-8", errors="replace"))
         except OSError as error:
             raise FolderUnusable(
                 f"The share's secret in {self.state / 'invite'} can not be read ({error.strerror}): put it back from "
@@ -167,14 +171,24 @@ class Member:
 
     def _load_key(self) -> DeviceKey:
         path = self.state / "key.pem"
-        if path.exists():
+        try:
             return DeviceKey.load(path.read_bytes())
-        return self.new_key()
+        except FileNotFoundError:
+            return self.new_key()
+        except OSError as error:
+            raise KeyUnusable(
+                f"The device key in {path} can not be read ({error.strerror}): make it readable, or remove it, and a "
+                "new one is made."
+            ) from error
 
     def new_key(self) -> DeviceKey:
         """Make another device key: this folder is a copy of a member's, or new."""
         self.key = DeviceKey.generate(self._entropy)
-        write_private(self.state / "key.pem", self.key.private_pem())
+        path = self.state / "key.pem"
+        try:
+            write_private(path, self.key.private_pem())
+        except OSError as error:
+            raise KeyUnusable(f"The device key can not be written to {path}: {error.strerror}.") from error
         return self.key
 
     # -- the index ----------------------------------------------------------
@@ -194,7 +208,15 @@ class Member:
             entropy=self._entropy,
             durable=self.options.durable,
         )
-        home = self.options.home
+        try:
+            self._stamp(index)
+        except BaseException:
+            index.close()
+            raise
+        return index
+
+    def _stamp(self, index: Index) -> None:
+        keys, home = self.keys, self.options.home
         kept = home.stamp(self.folder)
         mine = (index.stamp[:STAMP_BYTES], index.stamp[STAMP_BYTES:])
         if index.share_id not in (b"", keys.share_id):
@@ -202,11 +224,11 @@ class Member:
         elif not index.fresh and kept not in mine:
             self.cloned(index)
         index.share_id = keys.share_id
-        # The index gets the new stamp beside the old one first, so that a crash in between is no accident.
+        # The index gets the new stamp beside the one kept there first, so that no number of crashes in between is an
+        # accident.
         new = self._entropy(STAMP_BYTES)
-        index.stamp = new + index.stamp[:STAMP_BYTES]
+        index.stamp = new + (kept or b"")
         home.set_stamp(self.folder, new)
-        return index
 
     def cloned(self, index: Index) -> None:
         """Begin anew as another device: this folder is a copy of a member's, or its index an old one."""
