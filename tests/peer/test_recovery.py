@@ -50,6 +50,12 @@ def won(bench: Bench) -> None:
     bench.theirs("f", b"theirs", over=False)
 
 
+def displaced(bench: Bench) -> None:
+    """A concurrent version that wins and is here already: mine is only in the trash before it becomes a copy."""
+    won(bench)
+    bench.supply(*bench.held)
+
+
 def lost(bench: Bench) -> None:
     """A concurrent version that loses: theirs becomes a copy."""
     bench.save("f", b"mine")
@@ -79,6 +85,7 @@ STORIES: list[tuple[Story, dict[str, bytes | None], list[bytes]]] = [
     (removed, {}, [b"old"]),
     (moved, {"d": None, "d/g": b"old"}, []),
     (won, {"f": b"theirs"}, [b"mine"]),
+    (displaced, {"f": b"theirs"}, [b"mine"]),
     (lost, {"f": b"mine"}, [b"theirs"]),
     (to_folder, {"f": None, "f/g": b"theirs"}, [b"old"]),
     (to_file, {"f": b"theirs"}, [b"old"]),
@@ -136,7 +143,7 @@ class SweepTests(BenchTestCase):
             shown = bench.tree()
             copies = [data for path, data in shown.items() if "(conflict " in path]
             self.assertEqual({path: data for path, data in shown.items() if "(conflict " not in path}, tree, at)
-            safe = copies if story in (won, lost) else bench.trashed()
+            safe = copies if story in (won, displaced, lost) else bench.trashed()
             for data in kept:
                 self.assertIn(data, safe, at)
             self.assertLessEqual(len(copies), 1, at)

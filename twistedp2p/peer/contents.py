@@ -37,8 +37,8 @@ class Contents:
         self._trash = trash
         self._eye = eye
         self._copies = 0
-        self.taken: list[str] = []
-        """Entries of the trash that are not there any more, to be forgotten with the next commit."""
+        self.taken: set[str] = set()
+        """Entries of the trash that are in use: to be forgotten with a commit, once they are not there any more."""
 
     def has(self, content: bytes) -> bool:
         """Whether this content is on this disk, as far as can be told without reading it."""
@@ -63,8 +63,8 @@ class Contents:
         if self._parts.has(content):
             return self._parts.locate(content)
         for entry in self._index.trash_with_content(content):
-            # Only the caller's commit forgets the entry: until then a crash leaves the file listed.
-            self.taken.append(entry.name)
+            # Only a commit after it was moved forgets the entry: until then a crash leaves the file listed.
+            self.taken.add(entry.name)
             if self._trash.has(entry.name, content):
                 return self._trash.locate(entry.name)
         while (path := self.file_with(content)) is not None:

@@ -170,8 +170,12 @@ class Executor:
             trashed.append(_Trashed(name, path, content, there.size, there.mtime_ns, kept))
 
     def _commit(self, view: View, trashed: list[_Trashed], carried: Carried) -> None:
-        """Commit `view`, what came into the trash, and what was taken out of it, all at once."""
-        taken, self._contents.taken = self._contents.taken, []
+        """Commit `view`, what came into the trash, and what was moved out of it, all at once.
+
+        What was taken and is there still stays listed: it may be all that is left of a version.
+        """
+        taken = {name for name in self._contents.taken if self._trash.look(name) is None}
+        self._contents.taken -= taken
         with self._index.transaction():
             for name in taken:
                 self._index.drop_trash(name)
