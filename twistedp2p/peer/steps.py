@@ -234,7 +234,8 @@ class Steps:
         """
         mark.require(self._disk)
         view = View(self._index)
-        again = self._recover(view)
+        # A publish that failed half way is settled first: what it put there is no save of the user.
+        again = self._recover(view) | {intent.path for intent in self._index.intents()}
         with self._index.transaction():
             self._save(looks, view, again)
             touched = view.commit()
