@@ -182,7 +182,7 @@ class Eye:
         self._absent_below(path, looked, confirm)
 
     def _is_behind_link(self, path: RelPath) -> bool:
-        """Whether a folder above is no folder but a link, or can not be looked at: then nobody can tell what is gone."""
+        """Whether a folder above is a link now, or can not be looked at: then nobody can tell what is gone."""
         for above in path.ancestors():
             try:
                 kind = self._disk.stat(self._names.of(above)).kind
