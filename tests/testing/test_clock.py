@@ -102,6 +102,20 @@ class ClockTests(SynchronousTestCase):
         again()
         self.assertRaises(Stuck, clock.advance, 1)
 
+    def test_shortest_delay(self) -> None:
+        """However short a delay is, time goes by: who waits for a moment in small steps reaches it."""
+        self.clock.advance(147.0)
+        moment = self.clock.seconds() + 4e-14
+
+        def wait() -> None:
+            left = moment - self.clock.seconds()
+            if left > 0:
+                self.clock.callLater(left / 4, wait)
+
+        wait()
+        self.clock.run_until(lambda: self.clock.seconds() >= moment, 1)
+        self.assertLess(self.clock.calls_made, 100)
+
     def test_no_past(self) -> None:
         """Nothing can be called in the past."""
         self.assertRaises(ValueError, self.clock.callLater, -0.1, self.note)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from math import inf, nextafter
 from typing import Any
 
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
@@ -124,7 +125,11 @@ class SimClock:
         """Call in `delay` seconds if `owner` is alive then."""
         if delay < 0:
             raise ValueError(f"a call can not be {-delay} seconds ago")
-        call = _Call(owner, self, self._now + delay, callable, args, kw)
+        at = self._now + delay
+        if delay > 0 and at <= self._now:
+            # A delay that is lost in rounding would let a caller who waits for a moment wait at this one for ever.
+            at = nextafter(self._now, inf)
+        call = _Call(owner, self, at, callable, args, kw)
         self._waiting += 1
         self._put(call, call.at)
         return call
