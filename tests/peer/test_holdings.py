@@ -77,3 +77,5 @@ class HoldingsTests(SynchronousTestCase):
         self.assertEqual((self.holdings.sources(WANT), self.holdings.paths_of([7])), ((set(), set()), set()))
         self.holdings.change_peers([evolve(self.anna, node=ME), evolve(self.anna, member=1)], [])
         self.assertEqual(self.holdings.sources(WANT), (set(), {ANNA}))
+        self.holdings.learn([("q", 7, (1,))])
+        self.assertEqual(self.holdings.sources(WANT), (set(), {ANNA}))

@@ -161,6 +161,13 @@ class WantsTests(SynchronousTestCase):
         self.wants.reoffer()
         self.assertEqual(self.fetcher.calls[1:], [("update", X, {ANNA, BEN}, set()), ("update", Y, set(), {ANNA, BEN})])
 
+    def test_what_is_here_needs_no_holders(self) -> None:
+        """Who holds a path is kept while it is wanted, and no longer."""
+        self.wants.replace(["p"], [want("p")])
+        self.assertEqual(self.holdings.paths_of([7]), {"p"})
+        self.wants.replace(["p"], [])
+        self.assertEqual(self.holdings.paths_of([7]), set())
+
     def test_stop(self) -> None:
         """At the end every fetch is given up."""
         self.wants.replace(["p", "q"], [want("p"), want("q", Y)])
