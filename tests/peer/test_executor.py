@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable
 
-from tests.peer.bench import Bench, BenchTestCase, content_id
+from tests.peer.bench import EARLY, Bench, BenchTestCase, content_id
 from tests.peer.test_recovery import Story, lost, moved, removed, replaced, to_folder, won
 from twistedp2p.disk.seam import Name
 
@@ -128,3 +128,103 @@ class RaceTests(BenchTestCase):
         """The same on a disk that can not exchange two names."""
         self.race(_User.save, replaced, won, exchange=False)
         self.race(_User.write, replaced, won, exchange=False)
+
+
+class ExecutorTests(BenchTestCase):
+    """What carrying out leaves."""
+
+    def setUp(self) -> None:
+        self.it = self.bench()
+
+    def test_equal_contents_in_one_batch(self) -> None:
+        """Many equal files of one batch need one part; none of it is left over."""
+        for number in range(20):
+            self.it.theirs(f"d/{number}", b"")
+        self.it.settle()
+        self.assertEqual(len(self.it.tree()), 21)
+        self.assertPeace(self.it)
+        self.assertEqual(os.listdir(self.it.root / ".twistedp2p/parts"), [])
+
+    def test_a_move_copies_nothing(self) -> None:
+        """A file whose content goes to another name is renamed: the same inode, and nothing is in the trash."""
+        there = self.it.save("f", b"old", executable=True)
+        self.it.take_in()
+        inode = there.stat().st_ino
+        self.it.theirs("f", None)
+        self.it.theirs("d/g", b"old", executable=True)
+        made: list[Name] = []
+        self.it.disk.before = lambda verb, name: made.append(name) if verb == "create" else None
+        self.it.plan()
+        self.assertEqual((self.it.root / "d/g").stat().st_ino, inode)
+        self.assertEqual((made, self.it.trashed()), ([], []))
+        self.assertPeace(self.it)
+
+    def test_something_unknown_is_in_the_way(self) -> None:
+        """A file that nobody has looked at yet stays, is looked at, and both are there in the end."""
+        self.it.theirs("f", b"theirs")
+        self.it.supply(content_id(b"theirs"))
+        self.it.save("f", b"mine")
+        outcome = self.it.plan()
+        self.assertEqual((outcome.look, [path for path, _ in outcome.errors]), ({"f"}, ["f"]))
+        self.assertEqual(self.it.tree(), {"f": b"mine"})
+        self.it.settle()
+        self.assertEqual(sorted(data for data in self.it.tree().values() if data), [b"mine", b"theirs"])
+        self.assertPeace(self.it)
+
+    def test_a_change_before_the_commit_is_looked_at(self) -> None:
+        """Who saves after the name was changed and before the row is committed is seen by a look afterwards."""
+        self.it.theirs("f", b"theirs")
+        self.it.supply(content_id(b"theirs"))
+
+        def save(verb: str, name: Name) -> None:
+            if verb == "sync_folder" and (self.it.root / "f").exists():
+                self.it.save("f", b"saved at once")
+
+        self.it.disk.before = save
+        self.assertEqual(self.it.plan().look, {"f"})
+
+    def test_the_executable_bit(self) -> None:
+        """A version that differs in its x bit only changes that; nothing is displaced."""
+        there = self.it.save("run", b"#!")
+        self.it.take_in()
+        inode = there.stat().st_ino
+        self.it.theirs("run", b"#!", executable=True)
+        self.it.plan()
+        self.assertEqual((there.stat().st_mode & 0o100, there.stat().st_ino), (0o100, inode))
+        self.assertFalse(self.it.scan()[0])
+        self.assertPeace(self.it)
+
+    def test_folders_are_removed_from_the_deepest_up(self) -> None:
+        """A whole tree goes in one batch."""
+        self.it.save("a/b/c/f", b"1")
+        self.it.take_in()
+        for path in ("a", "a/b", "a/b/c", "a/b/c/f"):
+            self.it.theirs(path, None)
+        self.it.plan()
+        self.assertEqual((self.it.tree(), self.it.trashed()), ({}, [b"1"]))
+
+    def test_a_folder_with_something_in_it_stays(self) -> None:
+        """What a user put into a folder that others removed keeps that folder."""
+        self.it.save("d/f", b"1")
+        self.it.take_in()
+        self.it.theirs("d/f", None)
+        self.it.theirs("d", None)
+        self.it.save("d/new", b"2")
+        self.it.plan()
+        self.assertEqual(self.it.tree(), {"d": None, "d/new": b"2"})
+        self.it.settle()
+        self.assertEqual(self.it.tree(), {"d": None, "d/new": b"2"})
+        self.assertPeace(self.it)
+
+    def test_a_copy_is_safe_before_its_version_is_dropped(self) -> None:
+        """At the moment at which a losing version leaves the record, its bytes are listed in the trash."""
+        self.it.save("f", b"mine")
+        self.it.take_in()
+        self.it.theirs("f", b"theirs", over=False, mtime_ns=EARLY)
+        self.it.supply(content_id(b"theirs"))
+        self.it.plan()
+        self.assertEqual(len(self.it.index.record("f").siblings), 1)
+        self.assertEqual(self.it.trashed(), [b"theirs"])
+        self.assertTrue(self.it.index.trash_with_content(content_id(b"theirs"))[0].kept)
+        self.it.settle()
+        self.assertEqual((len(self.it.tree()), self.it.trashed()), (2, []))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Callable
+from pathlib import Path
 
-from tests.peer.bench import EARLY, Bench, BenchTestCase, Killed
+from tests.peer.bench import EARLY, Bench, BenchTestCase, Killed, content_id
 from twistedp2p.disk.seam import Name
+from twistedp2p.limits import TRASH_DAYS
 from twistedp2p.versions import Kind
 
 Story = Callable[[Bench], None]
@@ -169,3 +172,70 @@ class SweepTests(BenchTestCase):
         """A disk that refuses any one change costs nothing but another try."""
         self.sweep(lambda n: OSError(errno.EIO, "failing"), after=False)
         self.sweep(lambda n: OSError(errno.ENOSPC, "full"), after=False, exchange=False)
+
+
+class TrashTests(BenchTestCase):
+    """What becomes of displaced files."""
+
+    def setUp(self) -> None:
+        self.it = self.bench()
+
+    def displace(self) -> Path:
+        """Have a file replaced; return where it is now."""
+        self.it.save("f", b"old")
+        self.it.take_in()
+        self.it.theirs("f", b"theirs")
+        self.it.settle()
+        (entry,) = self.it.index.trash_entries()
+        return self.it.root / ".twistedp2p/trash" / entry.name
+
+    def test_what_is_written_to_the_trash_comes_back(self) -> None:
+        """A program that goes on writing to a displaced file makes a version beside the new one, once."""
+        with self.displace().open("ab") as opened:
+            opened.write(b" and more")
+        self.it.settle()
+        self.assertEqual(sorted(data for data in self.it.tree().values() if data), [b"old and more", b"theirs"])
+        counter = self.it.index.counter
+        self.it.settle()
+        self.assertEqual(self.it.index.counter, counter)
+        self.assertPeace(self.it)
+
+    def test_only_the_entries_asked_for(self) -> None:
+        """A check of some entries leaves the others for the next."""
+        with self.displace().open("ab") as opened:
+            opened.write(b" and more")
+        counter = self.it.index.counter
+        self.it.steps.recheck_trash(("20000101/0000000000000000.x",))
+        self.assertEqual(self.it.index.counter, counter)
+
+    def test_a_touched_file_is_read_once(self) -> None:
+        """A displaced file with another mtime and the same bytes is no version, and is not read again."""
+        there = self.displace()
+        os.utime(there, ns=(EARLY, EARLY))
+        counter, opened = self.it.index.counter, []
+        self.it.disk.before = lambda verb, name: opened.append(name) if verb == "open" else None
+        for _ in range(2):
+            self.it.steps.recheck_trash(None)
+        self.assertEqual((self.it.index.counter, len(opened)), (counter, 1))
+
+    def test_the_trash_is_emptied_after_its_time(self) -> None:
+        """What nobody needs goes after its days, from the disk and from the list."""
+        there = self.displace()
+        self.it.days = TRASH_DAYS
+        self.it.steps.recheck_trash(None)
+        self.assertTrue(there.exists())
+        self.it.days = TRASH_DAYS + 2
+        self.it.steps.recheck_trash(None)
+        self.assertFalse(there.exists())
+        self.assertEqual(list(self.it.index.trash_entries()), [])
+
+    def test_what_a_version_waits_for_is_not_purged(self) -> None:
+        """The only copy of a losing version stays for as long as its copy is not published."""
+        self.it.save("f", b"mine")
+        self.it.take_in()
+        self.it.theirs("f", b"theirs", over=False, mtime_ns=EARLY)
+        self.it.supply(content_id(b"theirs"))
+        self.it.plan()
+        self.it.days = TRASH_DAYS + 2
+        self.it.steps.recheck_trash(None)
+        self.assertEqual(self.it.trashed(), [b"theirs"])
