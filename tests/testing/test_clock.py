@@ -116,6 +116,19 @@ class ClockTests(SynchronousTestCase):
         self.clock.run_until(lambda: self.clock.seconds() >= moment, 1)
         self.assertLess(self.clock.calls_made, 100)
 
+    def test_no_moment_lasts(self) -> None:
+        """Who looks at the clock again and again in one moment sees it move in the end."""
+
+        def wait() -> None:
+            if self.clock.seconds() <= 5.0:
+                self.clock.callLater(0, wait)
+
+        self.clock.callLater(5.0, wait)
+        self.clock.callLater(6.0, self.note, "later")
+        self.clock.advance(10)
+        self.assertEqual([(6, "later")], self.events)
+        self.assertLess(self.clock.calls_made, 5000)
+
     def test_no_past(self) -> None:
         """Nothing can be called in the past."""
         self.assertRaises(ValueError, self.clock.callLater, -0.1, self.note)

@@ -22,6 +22,11 @@ MOST_CALLS = 5_000_000
 """Calls after which a run counts as stuck: something goes round in circles without time going by."""
 
 
+CALLS_IN_A_MOMENT = 1000
+"""After so many calls time goes by, if only a little: no real clock stands still for that long, and who has rounded
+the time that is left to nothing must not look at it for ever."""
+
+
 class Stuck(AssertionError):
     """What was waited for did not happen in time; a simulation that says so has found a bug."""
 
@@ -103,6 +108,7 @@ class SimClock:
         self._now = 0.0
         self._turn = 0
         self._waiting = 0
+        self._in_this_moment = 0
         self._most_calls = most_calls
         self._heap: list[tuple[float, int, _Call]] = []
 
@@ -152,7 +158,11 @@ class SimClock:
         """Go to the next call and make it; return False if there is none."""
         if self.next_at is None:
             return False
-        self._now, _, call = heapq.heappop(self._heap)
+        at, _, call = heapq.heappop(self._heap)
+        self._in_this_moment = 0 if at > self._now else self._in_this_moment + 1
+        self._now = max(self._now, at)
+        if self._in_this_moment > CALLS_IN_A_MOMENT:
+            self._now = nextafter(self._now, inf)
         self.calls_made += 1
         if self.calls_made > self._most_calls:
             raise Stuck(f"{self.calls_made} calls were made until {self._now:.3f} s: something goes round in circles")
