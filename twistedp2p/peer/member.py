@@ -242,11 +242,14 @@ class Member:
         return self._settings().get(name)
 
     def keep_setting(self, name: str, value: object) -> None:
-        """Keep a setting for this folder: a port that was taken, say."""
+        """Keep a setting for this folder: a port that was taken, say. Raises `FolderUnusable`."""
         settings = self._settings()
         if settings.get(name) != value:
             settings[name] = value
-            write_private(self.state / "settings.json", json.dumps(settings).encode())
+            try:
+                write_private(self.state / "settings.json", json.dumps(settings).encode())
+            except OSError as error:
+                raise FolderUnusable(f"A setting can not be kept in {self.state}: {error.strerror}.") from error
 
     def _settings(self) -> dict[str, Any]:
         try:

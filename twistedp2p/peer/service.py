@@ -238,10 +238,7 @@ class PeerService(Service):
         return self._ending
 
     async def _stop(self) -> None:
-        if self._sampling is not None and self._sampling.running:
-            self._sampling.stop()
-        if self._watch is not None:
-            self._watch.stop()
+        self._stop_looking()
         self._prepared = False
         if self._threads:
             await self.peer.stop()
@@ -251,6 +248,12 @@ class PeerService(Service):
         assert self._index is not None
         self._index.close()
         self.member.close()
+
+    def _stop_looking(self) -> None:
+        if self._sampling is not None and self._sampling.running:
+            self._sampling.stop()
+        if self._watch is not None:
+            self._watch.stop()
 
     # -- the watch tells ----------------------------------------------------
 
@@ -280,9 +283,10 @@ class PeerService(Service):
 
     async def _begin_anew(self) -> None:
         assert self._index is not None
-        if self._watch is not None:
-            self._watch.stop()
+        self._stop_looking()
         await self.peer.stop()
+        if self._ending is not None:
+            return  # it was stopped meanwhile
         self.member.cloned(self._index)
         self._build()
         await self._begin(await self._listen())
