@@ -13,7 +13,7 @@ from attrs import evolve
 
 from twistedp2p.paths import RelPath, conflict_name
 from twistedp2p.peer.announce import Announcer
-from twistedp2p.peer.executor import _in_phases
+from twistedp2p.peer.phases import in_phases
 from twistedp2p.peer.plan import Action, Fetch, Keep, MakeFolder, Publish, Remove
 from twistedp2p.peer.replica import IndexLost, Replica, finish
 from twistedp2p.peer.store import Change, View
@@ -358,7 +358,7 @@ class Peer:
 
     def carry_out(self, actions: list[Action]) -> None:
         """Carry out the actions of one batch, as `Executor.run` does."""
-        keeps, phases = _in_phases(actions)
+        keeps, phases = in_phases(actions)
         self._keep(keeps)
         done = self._move([action for phase in phases for action in phase])
         for phase in phases:
