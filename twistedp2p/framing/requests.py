@@ -166,7 +166,8 @@ class Requests:
         """Fail what is overdue, and come back when something else may be."""
         now = self._clock.seconds()
         newest = max(self._heard, *(request.heard for request in self._sent.values()))
-        if now - newest >= self._timeout:
+        left = self._timeout - (now - newest)
+        if left <= 0:
             self._fail_all(Failure(PeerTimeout("The other side does not answer any more.")))
             self._silent()
             return
@@ -179,7 +180,7 @@ class Requests:
                 self._cancel(request)
                 request.result.errback(Failure(PeerTimeout("The other side does not get round to answering.")))
         if self._sent:
-            self._overdue.set(max(newest + self._timeout - now, 0.0))
+            self._overdue.set(left)
 
     def _fail_all(self, reason: Failure) -> None:
         requests = [*self._sent.values(), *self._waiting]

@@ -234,18 +234,25 @@ class Steps:
         """
         mark.require(self._disk)
         view = View(self._index)
+        again = self._recover(view)
         # A publish that failed half way is settled first: what it put there is no save of the user.
-        again = self._recover(view) | {intent.path for intent in self._index.intents()}
+        unsettled = {intent.path for intent in self._index.intents()}
         with self._index.transaction():
-            self._save(looks, view, again)
+            self._save(looks, view, unsettled, again)
             touched = view.commit()
         self._announcer.changed(touched)
         plan, fine = self._sorted_out(touched)
-        return Outcome(batches=self._next_batch(), plan=plan | again, planned=fine, look=frozenset(again))
+        return Outcome(batches=self._next_batch(), plan=plan | unsettled | again, planned=fine, look=frozenset(again))
 
-    def _save(self, looks: Iterable[Looked], view: View, again: set[str]) -> None:
+    def _save(self, looks: Iterable[Looked], view: View, unsettled: set[str], again: set[str]) -> None:
+        """Take in what was seen; what must be looked at again is added to `again`.
+
+        What is `unsettled` is looked at when planning has settled it.
+        """
         for looked in looks:
             for path, observed, manifest in looked.seen:
+                if path in unsettled:
+                    continue
                 # What changed since it was read is not taken: it is looked at again.
                 if path in again or not self._eye.still(path, observed):
                     again.add(path)
@@ -254,6 +261,8 @@ class Steps:
                     self._index.put_manifest(observed.manifest, manifest)
                 save(view, path, observed)
             for path in looked.gone:
+                if path in unsettled:
+                    continue
                 if path in again or self._eye.signature(path) is not None:
                     again.add(path)
                 else:
@@ -278,14 +287,19 @@ class Steps:
         """Plan these paths and carry out what can be done now; raises `FolderUnusable` if the folder lost its mark."""
         mark.require(self._disk)
         view = View(self._index)
-        recovered = self._recover(view)
+        look = self._recover(view)
+        waiting: dict[str, str] = {}
         actions: list[Action] = []
         wants: list[Want] = []
         planned: list[str] = []
         has = cache(self._contents.has)  # nothing comes or goes before the actions are carried out
         for path in paths:
-            if view.intent(path) is not None and not self._recovery.settle(view.intent(path), view):  # type: ignore[arg-type]
-                continue
+            intent = view.intent(path)
+            if intent is not None:
+                if not self._recovery.settle(intent, view):
+                    waiting[path] = "A program is still writing to the file that was replaced; it is kept."
+                    continue
+                look.add(path)
             planned.append(path)
             for action in plan(view, path, has):
                 if isinstance(action, Fetch):
@@ -301,10 +315,10 @@ class Steps:
         return Outcome(
             batches=self._next_batch(),
             plan=again,
-            look=frozenset(carried.look | recovered),
+            look=frozenset(carried.look | look),
             planned=(*planned, *fine),
             wants=tuple(wants),
-            errors=tuple(carried.errors.items()),
+            errors=(*waiting.items(), *carried.errors.items()),
             displaced=tuple(carried.displaced),
         )
 

@@ -97,7 +97,7 @@ class Links:
         self._nodes: dict[bytes, _Node] = {}
         self._mine: set[Address] = set()
         self._opening: dict[PeerProtocol, Deferred[None]] = {}
-        self._all: set[PeerProtocol] = set()
+        self._all: dict[PeerProtocol, None] = {}  # in the order in which they came: a simulation can be replayed
         self._stopped = False
         self.factory = PeerFactory(lambda: self._protocol(None), Admission())
 
@@ -177,7 +177,7 @@ class Links:
         finally:
             self._opening.pop(protocol, None)
             if protocol.transport is None:
-                self._all.discard(protocol)
+                self._all.pop(protocol, None)
             if protocol.node == self._node:
                 self._mine.add(address)
 
@@ -212,7 +212,7 @@ class Links:
             lost=self._lost,
             expected=expected,
         )
-        self._all.add(protocol)
+        self._all[protocol] = None
         return protocol
 
     def _opened(self, protocol: PeerProtocol) -> None:
@@ -257,7 +257,7 @@ class Links:
         return idle is not None
 
     def _lost(self, protocol: PeerProtocol, reason: Failure) -> None:
-        self._all.discard(protocol)
+        self._all.pop(protocol, None)
         self.factory.known(protocol)
         opening = self._opening.pop(protocol, None)
         if opening is not None:
