@@ -96,6 +96,7 @@ class SessionTests(BenchTestCase):
         with self.assertRaises(IndexLost):
             bench.steps.stage((entry(0, "mine", MINE, 7),))
         self.assertEqual(bench.steps.end_delta(1), Outcome())
+        self.assertEqual(bench.index.cursor, 0)
         self.assertFalse(bench.steps.caught or bench.steps.may_act)
         self.assertEqual(list(bench.index.paths()), [])
         bench.steps.lose_index(b"rid-new!")
@@ -162,7 +163,9 @@ class DiskTests(BenchTestCase):
         outcome = bench.steps.plan(["file"])
         self.assertEqual([path for path, _ in outcome.errors], ["file"])
         self.assertNotIn("file", outcome.planned)
+        known = bench.index.record("file")
         taken = bench.steps.take([bench.look("file")])
+        self.assertEqual(bench.index.record("file"), known)
         self.assertNotIn("file", taken.look)
         self.assertIsNotNone(bench.index.intent("file"))
 
