@@ -163,6 +163,7 @@ class DiskTests(BenchTestCase):
         outcome = bench.steps.plan(["file"])
         self.assertEqual([path for path, _ in outcome.errors], ["file"])
         self.assertNotIn("file", outcome.planned)
+        (bench.root / "file").write_bytes(b"saved over what was published")
         known = bench.index.record("file")
         taken = bench.steps.take([bench.look("file")])
         self.assertEqual(bench.index.record("file"), known)
