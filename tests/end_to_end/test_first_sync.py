@@ -82,7 +82,7 @@ def test_dates_bits_and_empty_things(machine: Machine) -> None:
 
 
 def test_default_share(machine: Machine) -> None:
-    """With a tracker of the same state folder, a peer that names no share begins one, and a second one joins it."""
+    """With a tracker of the same state folder, a peer that names no share begins one, a second joins it; both say so."""
     machine.tracker()
     put(machine.folder("one"), {"hello": b"hello"})
     one = machine.peer("one")
@@ -91,6 +91,7 @@ def test_default_share(machine: Machine) -> None:
     machine.wait_for([two], files({"hello": b"hello"}))
     put(two.folder, {"and": b"back"})
     machine.wait_for([one], files({"hello": b"hello", "and": b"back"}))
+    assert "begins a new share" in one.text() and "joins the default one" in two.text()
     put(machine.folder("three"), {"mine": b"mine"})
     assert "--join" in machine.fails("twistd", "-n", "peer", "--folder", str(machine.folder("three")))
     assert not any("tp2p1:" in process.text() for process in machine.processes), "an invite was logged"

@@ -51,6 +51,8 @@ class Member:
         self.key: DeviceKey
         self.invite: Invite
         self.keys: ShareKeys
+        self.notice = ""
+        """What was decided for a person who named no share: a sentence to say."""
         self._lock: Lock | None = None
 
     def open(self, own_tracker: Callable[[], TrackerAddress] | None = None) -> None:
@@ -131,10 +133,12 @@ class Member:
                         "into a share, or --new-share to begin one with it."
                     )
                 self.save_invite(default)
+                self.notice = "This folder belonged to no share: it joins the default one of this machine"
                 return
             invite = self._new_share(own_tracker)
             self.save_invite(invite)
             options.home.set_default_invite(invite)
+            self.notice = "This folder begins a new share, which is the default one of this machine from now on"
 
     def _new_share(self, own_tracker: Callable[[], TrackerAddress] | None) -> Invite:
         tracker = self.options.tracker

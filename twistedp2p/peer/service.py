@@ -184,6 +184,8 @@ class PeerService(Service):
         if self._ending is not None:
             return  # it was stopped meanwhile
         self.peer.start(addresses)
+        if self.member.notice:
+            self._log.info("{notice}", notice=self.member.notice)
         invite = self.member.state / "invite"
         self._log.info("Sharing {folder}; its invite, a secret, is in {file}", folder=self.member.folder, file=invite)
         self._sampling = LoopingCall(self._sample)
