@@ -82,7 +82,7 @@ def test_dates_bits_and_empty_things(machine: Machine) -> None:
 
 
 def test_default_share(machine: Machine) -> None:
-    """With a tracker of the same state folder, a peer that names no share begins one, a second joins it; both say so."""
+    """With a tracker of the same home, a peer that names no share begins one, and a second joins it; both say so."""
     machine.tracker()
     put(machine.folder("one"), {"hello": b"hello"})
     one = machine.peer("one")
