@@ -10,6 +10,7 @@ from attrs import evolve
 
 from tests.peer.folder.shared import FolderTestCase
 from twistedp2p.disk import syscalls
+from twistedp2p.disk.real import RealDisk, RealFile
 from twistedp2p.disk.seam import Name
 from twistedp2p.paths import RelPath
 from twistedp2p.peer.folder import mark
@@ -313,6 +314,27 @@ class FolderStepsTests(FolderTestCase):
         (self.root / "link").symlink_to("file")
         self.assertIs(self.publisher.set_executable(RelPath("link"), False, before), Obstacle.FOREIGN)
         self.assertEqual(file.stat().st_mode & 0o777, 0o750)
+
+    def test_a_users_chmod_at_the_same_moment_is_seen(self) -> None:
+        """The signature that is returned is ours: a chmod right after it does not pass for what we did."""
+        file = self.save("file")
+        file.chmod(0o644)
+        before = signature_of(self.disk.stat((b"file",)))
+
+        class RacedFile(RealFile):
+            def set_mode(self, mode: int) -> None:
+                super().set_mode(mode)
+                file.chmod(0o644)
+
+        class RacedDisk(RealDisk):
+            def open(self, name: Name) -> RealFile:
+                return RacedFile(os.open(file, os.O_RDONLY))
+
+        disk = RacedDisk(os.fsencode(self.root))
+        self.addCleanup(disk.close)
+        publisher = Publisher(disk, self.names, disk.probe(mark.PARTS))
+        result = publisher.set_executable(RelPath("file"), True, before)
+        self.assertNotEqual(result, signature_of(self.disk.stat((b"file",))))
 
     def test_sync_flushes_what_was_touched(self) -> None:
         """Each folder whose names changed is flushed once; for many, the whole file system is."""

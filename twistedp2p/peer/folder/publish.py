@@ -14,7 +14,7 @@ import contextlib
 import errno
 from enum import Enum
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from twistedp2p.disk.seam import Abilities, Disk, FileKind, Name, NotRegular, OtherDevice, Stat
 from twistedp2p.limits import SYNC_FOLDERS_ONE_BY_ONE
@@ -181,14 +181,17 @@ class Publisher:
         return True
 
     def set_executable(self, path: RelPath, executable: bool, expected: Signature) -> Signature | Obstacle:
-        """Set or clear the x bits of the file at `path`, if it is what is `expected`; return what it is then."""
+        """Set or clear the x bits of the file at `path`, if it is what is `expected`; return what that makes of it.
+
+        Not what it is a moment later: a user's own chmod in between must be seen as one.
+        """
         try:
             with self._disk.open(self._names.of(path)) as opened:
                 there = opened.stat()
                 if signature_of(there) != expected:
                     return Obstacle.CHANGED
                 opened.set_mode(_with_x(there.mode, executable))
-                return signature_of(opened.stat())
+                return evolve(expected, executable=executable)
         except NotRegular as error:
             return Obstacle.FOLDER if error.kind is FileKind.FOLDER else Obstacle.FOREIGN
         except FileNotFoundError:
