@@ -199,7 +199,7 @@ def table_of_options(heading: str) -> set[str]:
 
 
 STATUS_LISTS = {
-    "moving": {"path", "size"},
+    "moving": {"path", "size", "done", "rate"},
     "not_shared": {"path", "reason"},
     "errors": {"path", "text"},
 }

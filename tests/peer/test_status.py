@@ -36,6 +36,7 @@ class StatusTests(SynchronousTestCase):
         self.came: dict[bytes, int] = {}
         self.links: list[Any] = []
         self.wants: list[Want] = []
+        self.missing: int | None = None
         self.peer = SimpleNamespace(
             name="desk",
             member=SimpleNamespace(
@@ -51,7 +52,9 @@ class StatusTests(SynchronousTestCase):
             steps=SimpleNamespace(published=5),
             client=SimpleNamespace(welcome=object(), tracker=SimpleNamespace(address="192.0.2.9:17410")),
             tracking=SimpleNamespace(since=None, trouble=""),
-            fetcher=SimpleNamespace(progress=lambda: SimpleNamespace(by_node=dict(self.came))),
+            fetcher=SimpleNamespace(
+                progress=lambda: SimpleNamespace(by_node=dict(self.came)), missing=lambda content: self.missing
+            ),
             links=SimpleNamespace(live=lambda: self.links),
             holdings=SimpleNamespace(peers={2: INFO}),
         )
@@ -129,8 +132,16 @@ class StatusTests(SynchronousTestCase):
         status = self.board.status()
         first = [f"p{number:03}" for number in range(20)]
         self.assertEqual(status["missing"], {"files": 3, "bytes": 400, "first": first})
-        self.assertEqual(status["moving"][19], {"path": "p019", "size": 19})
+        self.assertEqual(status["moving"][19], {"path": "p019", "size": 19, "done": 0, "rate": 0.0})
         self.assertEqual(len(status["moving"]), 20)
+
+    def test_what_moves(self) -> None:
+        """A file that arrives says how much of it is here, and how fast it has come over the last seconds."""
+        self.wants, self.missing = [want(900)], 900
+        self.board.sample()
+        self.now, self.missing = 102.0, 300
+        status = self.board.status()
+        self.assertEqual(status["moving"], [{"path": "p900", "size": 900, "done": 600, "rate": 300.0}])
 
     def test_reasons(self) -> None:
         """What is wrong with the folder comes before single paths; lists end after two hundred paths."""

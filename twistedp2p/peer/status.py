@@ -13,6 +13,7 @@ from twistedp2p import __version__
 from twistedp2p.identity.device import node_text
 from twistedp2p.messages import Address
 from twistedp2p.peer.assembly import Peer
+from twistedp2p.peer.values import Want
 
 __all__ = ["StatusBoard"]
 
@@ -32,6 +33,7 @@ class StatusBoard:
         self._clock = clock
         self._wall = wall
         self._samples: deque[tuple[float, dict[bytes, tuple[int, int]]]] = deque()
+        self._done: deque[tuple[float, dict[str, int]]] = deque()
 
     def sample(self) -> None:
         """Note how many bytes came and went; call it about once a second."""
@@ -40,8 +42,14 @@ class StatusBoard:
         went = {link.node: link.bytes_out for link in self._peer.links.live()}
         counts = {node: (came.get(node, 0), went.get(node, 0)) for node in {*came, *went}}
         self._samples.append((now, counts))
-        while len(self._samples) > 2 and self._samples[1][0] <= now - _WINDOW:
-            self._samples.popleft()
+        self._done.append((now, {want.path: self._done_of(want) for want in self._peer.sync.wants.all()[:_NAMED]}))
+        for samples in (self._samples, self._done):
+            while len(samples) > 2 and samples[1][0] <= now - _WINDOW:
+                samples.popleft()
+
+    def _done_of(self, want: Want) -> int:
+        missing = self._peer.fetcher.missing(want.content)
+        return 0 if missing is None else want.size - missing
 
     def status(self) -> dict[str, Any]:
         """Return the state of the peer, of values that JSON has."""
@@ -74,7 +82,7 @@ class StatusBoard:
                 "bytes": totals.missing_bytes,
                 "first": [want.path for want in wants[:_NAMED]],
             },
-            "moving": [{"path": want.path, "size": want.size} for want in wants[:_NAMED]],
+            "moving": [self._moving(want) for want in wants[:_NAMED]],
             "scanned": peer.observer.scanned,
             "published": peer.steps.published,
             "rates": {"in": sum(rate[0] for rate in rates.values()), "out": sum(rate[1] for rate in rates.values())},
@@ -82,6 +90,12 @@ class StatusBoard:
             "errors": errors,
             "trash": self._trash(),
         }
+
+    def _moving(self, want: Want) -> dict[str, Any]:
+        (began, first), (ended, last) = self._done[0], self._done[-1]
+        done = last.get(want.path, 0)
+        rate = max(0, done - first.get(want.path, 0)) / (ended - began) if ended > began else 0.0
+        return {"path": want.path, "size": want.size, "done": done, "rate": rate}
 
     def _state(self) -> str:
         peer = self._peer

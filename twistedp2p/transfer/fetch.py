@@ -151,6 +151,10 @@ class Fetcher:
             self.cancel(content)
         self._pump_at.stop()
 
+    def missing(self, content: bytes) -> int | None:
+        """Return how many bytes of a content are not here yet; None if it is not being fetched."""
+        return self._swarm.missing(content) if content in self._fetches else None
+
     def progress(self) -> Progress:
         """Return how far fetching has come."""
         return Progress(
