@@ -110,6 +110,14 @@ class ControlTests(TestCase):
         code, _, body = await self.ask("GET", "/status")
         self.assertEqual((code, body), (503, {"error": "folder", "text": "The folder is gone."}))
 
+    async def test_bug_of_the_peer(self) -> None:
+        """Any other error is logged, and the answer says no more than that there was one."""
+        self.peer.error = ValueError("a secret")
+        code, _, body = await self.ask("GET", "/status")
+        self.assertEqual((code, body["error"]), (500, "internal"))
+        self.assertNotIn("secret", body["text"])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
     async def test_private(self) -> None:
         """Only the owner can open the socket."""
         self.assertEqual(stat.S_IMODE(os.stat(self.path).st_mode), 0o600)

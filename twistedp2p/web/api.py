@@ -14,19 +14,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from twisted.application.service import Service
 from twisted.internet import tcp
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IReactorUNIX
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from twistedp2p import __version__
 from twistedp2p.errors import FolderUnusable, TwistedP2PError
@@ -36,6 +37,7 @@ __all__ = ["API_VERSION", "ControlService", "ControlSite", "ControlView"]
 API_VERSION = 1
 
 _Answer = tuple[int, Mapping[str, Any]]
+_Call = Callable[[Mapping[str, str]], "_Answer | Deferred[_Answer]"]
 
 
 class ControlView(Protocol):
@@ -52,27 +54,46 @@ class ControlView(Protocol):
 
 
 class _Api(Resource):
-    """Every path of the API."""
+    """Every path of the API.
+
+    A call gets the arguments of the query string, each once, and returns what to answer, or a Deferred of it.
+    """
 
     isLeaf = True
+    _log = Logger()
 
     def __init__(self, view: ControlView) -> None:
         super().__init__()
-        self._calls: dict[bytes, dict[bytes, Callable[[], _Answer]]] = {
-            b"/status": {b"GET": lambda: (http.OK, view.status())},
-            b"/invite": {b"GET": lambda: (http.OK, {"invite": view.invite()})},
-            b"/version": {b"GET": lambda: (http.OK, {"version": __version__, "api": API_VERSION})},
-            b"/stop": {b"POST": lambda: _stop(view)},
+        self._calls: dict[bytes, dict[bytes, _Call]] = {
+            b"/status": {b"GET": lambda _: (http.OK, view.status())},
+            b"/invite": {b"GET": lambda _: (http.OK, {"invite": view.invite()})},
+            b"/version": {b"GET": lambda _: (http.OK, {"version": __version__, "api": API_VERSION})},
+            b"/stop": {b"POST": lambda _: _stop(view)},
         }
 
-    def render(self, request: Request) -> bytes:
-        """Answer one request."""
-        code, answer = self._answer(request)
-        request.setResponseCode(code)
-        request.setHeader(b"content-type", b"application/json")
-        return json.dumps(answer).encode() + b"\n"
+    def render(self, request: Request) -> int:
+        """Answer one request, now or when the answer is known."""
+        answering = Deferred.fromCoroutine(self._answered(request))
+        request.notifyFinish().addErrback(lambda _: answering.cancel())  # whoever asked hung up
+        answering.addErrback(self._not_answered, request)
+        return NOT_DONE_YET
 
-    def _answer(self, request: Request) -> _Answer:
+    async def _answered(self, request: Request) -> None:
+        try:
+            result = self._begin(request)
+            answer = await result if isinstance(result, Deferred) else result
+        except TwistedP2PError as error:
+            answer = http.SERVICE_UNAVAILABLE, {"error": error.code, "text": str(error)}
+        _send(answer, request)
+
+    def _not_answered(self, failure: Failure, request: Request) -> None:
+        if failure.check(CancelledError):
+            return
+        self._log.failure("A request of the control API failed", failure=failure)
+        text = "An error of this peer; its log tells more."
+        _send((http.INTERNAL_SERVER_ERROR, {"error": "internal", "text": text}), request)
+
+    def _begin(self, request: Request) -> _Answer | Deferred[_Answer]:
         calls = self._calls.get(request.path)
         if calls is None:
             return http.NOT_FOUND, {"error": "not-found", "text": "There is nothing of this name here."}
@@ -80,10 +101,18 @@ class _Api(Resource):
         if call is None:
             request.setHeader(b"allow", b", ".join(calls))
             return http.NOT_ALLOWED, {"error": "method", "text": "This can not be done with it."}
-        try:
-            return call()
-        except TwistedP2PError as error:
-            return http.SERVICE_UNAVAILABLE, {"error": error.code, "text": str(error)}
+        arguments = cast(Mapping[bytes, Sequence[bytes]], request.args or {})
+        return call({os.fsdecode(name): os.fsdecode(values[0]) for name, values in arguments.items()})
+
+
+def _send(answer: _Answer, request: Request) -> None:
+    code, body = answer
+    text = json.dumps(body).encode() + b"\n"
+    request.setResponseCode(code)
+    request.setHeader(b"content-type", b"application/json")
+    request.setHeader(b"content-length", b"%d" % len(text))
+    request.write(text)
+    request.finish()
 
 
 def _stop(view: ControlView) -> _Answer:
