@@ -184,7 +184,7 @@ class PeerOptionTests(SynchronousTestCase):
         options = self.parsed(
             "--folder=f", "--new-share", f"--tracker={self.TRACKER}", "--listen=tcp:1", "--listen=tcp:2",
             "--advertise=h:9", "--name=kitchen", "--names=portable", "--durability=relaxed", "--home=/h",
-            "--invite-file=i",
+            "--invite-file=i", "--defaults",
         ).peer_options()  # fmt: skip
         self.assertEqual(options.home.path, Path("/h"))
         here = Path.cwd()
@@ -201,6 +201,7 @@ class PeerOptionTests(SynchronousTestCase):
                 name="kitchen",
                 durable=False,
                 invite_file=here / "i",
+                defaults=True,
             ),
         )
 

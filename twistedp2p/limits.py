@@ -192,3 +192,25 @@ SOCKET_PATH_BYTES = 103
 """Longest path of a UNIX socket that every system takes: Linux takes 107 bytes, macOS 103."""
 CONTROL_ANSWER = 10.0
 """A command waits this long for the running peer that it asks, seconds."""
+STOP_WAIT = 60.0
+"""A command waits this long for a peer to end, seconds: a goodbye, and the steps that are under way."""
+STOP_LOOK = 0.05
+"""... and looks this often whether it has, seconds."""
+FOLDERS_LOOK = 3.0
+"""`run` looks this often for folders that came or went, and for one that another process has, seconds."""
+FOLDER_RETRY_FIRST = 1.0
+"""A folder that can not be served now is tried again after this, doubling, seconds ..."""
+FOLDER_RETRY_MOST = 60.0
+"""... and at least this often: somebody who mounts a disk should not have to wait longer."""
+LOG_BYTES = 10 * 1024 * 1024
+"""A log file is begun anew when it is this long, unless a person says otherwise: it can still be opened anywhere."""
+LOG_BYTES_LEAST = 4096
+"""Shortest log file that may be asked for, bytes: one event with a traceback must fit."""
+LOG_FILES = 5
+"""Older log files that are kept, unless a person says otherwise."""
+LOG_FILES_MOST = 1000
+"""Most of them that may be asked for: all are renamed at each turn."""
+SERVICE_FILES = 65536
+"""Open files that the service may have: a connection, a part and a watch each take some."""
+SYSTEMCTL = 30.0
+"""A call of systemctl may take this long, seconds."""

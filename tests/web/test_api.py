@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -42,6 +42,20 @@ class FakePeer:
     def stop(self) -> None:
         """Note it."""
         self.events.append("stop")
+
+    def pause(self) -> Deferred[None]:
+        """Note it, or fail."""
+        return self._note("pause")
+
+    def resume(self) -> Deferred[None]:
+        """Note it, or fail."""
+        return self._note("resume")
+
+    def _note(self, event: str) -> Deferred[None]:
+        if self.error is not None:
+            return fail(self.error)
+        self.events.append(event)
+        return succeed(None)
 
 
 def _exchange(path: str, request: bytes) -> bytes:
@@ -98,6 +112,15 @@ class ControlTests(TestCase):
         self.assertEqual((code, headers["allow"], body["error"], self.peer.events), (405, "POST", "method", []))
         self.assertEqual((await self.ask("POST", "/stop"))[0], 202)
         self.assertEqual(self.peer.events, ["stop"])
+
+    async def test_pause_and_resume(self) -> None:
+        """POST /pause and /resume are answered when it is done, or with the reason why it is not."""
+        self.assertEqual((await self.ask("POST", "/pause"))[::2], (200, {"paused": True}))
+        self.assertEqual((await self.ask("POST", "/resume"))[::2], (200, {"paused": False}))
+        self.assertEqual(self.peer.events, ["pause", "resume"])
+        self.peer.error = FolderUnusable("The port is taken.")
+        code, _, body = await self.ask("POST", "/resume")
+        self.assertEqual((code, body), (503, {"error": "folder", "text": "The port is taken."}))
 
     async def test_unknown(self) -> None:
         """Another path is 404, whatever is below or behind it."""

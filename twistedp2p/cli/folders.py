@@ -1,14 +1,21 @@
-"""Which shared folder a command means."""
+"""Which shared folder a command means, and having it for oneself for a moment."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from twistedp2p.errors import FolderUnusable
-from twistedp2p.home import Home
+import click
 
-__all__ = ["chosen_folder", "is_member"]
+from twistedp2p.errors import FolderBusy, FolderUnusable, TwistedP2PError
+from twistedp2p.home import Home
+from twistedp2p.limits import STOP_LOOK
+
+__all__ = ["chosen_folder", "for_each", "having", "is_member"]
 
 
 def is_member(folder: Path) -> bool:
@@ -27,12 +34,66 @@ def chosen_folder(named: Path | None, here: Path, home: Home) -> Path:
     if named is not None:
         home.require_mark(named)
         raise FolderUnusable(f"{named} is not a shared folder: make it one with `twistedp2p share` or `join`.")
-    members = [member.folder for member in home.members() if is_member(member.folder)]
+    members = _members(home)
     if len(members) == 1:
         return members[0]
     if not members:
         raise FolderUnusable("There is no shared folder yet: make one with `twistedp2p share DIR`.")
     raise FolderUnusable(f"Name one of the shared folders: {', '.join(str(member) for member in members)}")
+
+
+def for_each(named: Path | None, every: bool, home: Home, do: Callable[[Path], str]) -> None:
+    """Do something for one folder, or for `every` one that is there, and print what it returns.
+
+    Raises what `do` raises, but goes on with the others first. Exits with status 1 if some of several failed.
+    """
+    if every and named is not None:
+        raise click.UsageError("Say a folder or --all, not both.")
+    if not every:
+        click.echo(do(chosen_folder(named, Path.cwd(), home)))
+        return
+    failed = False
+    for folder in _members(home):
+        try:
+            click.echo(do(folder))
+        except TwistedP2PError as error:
+            failed = True
+            click.echo(f"twistedp2p: {error}", err=True)
+    if failed:
+        raise SystemExit(1)
+
+
+@contextmanager
+def having(folder: Path, patience: float = 0.0) -> Iterator[None]:
+    """Keep all processes from serving `folder` meanwhile; waits up to `patience` seconds for one that does.
+
+    Raises `FolderBusy` if it still serves it then, `FolderUnusable` if the folder can not be locked.
+    """
+    try:
+        handle = os.open(folder / ".twistedp2p" / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise FolderUnusable(f"{folder} can not be locked ({error.strerror}).") from error
+    try:
+        deadline = time.monotonic() + patience
+        while not _locked(handle):
+            if time.monotonic() >= deadline:
+                raise FolderBusy(f"The process that serves {folder} goes on: end it, and try again.")
+            time.sleep(STOP_LOOK)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _members(home: Home) -> list[Path]:
+    return [member.folder for member in home.members() if is_member(member.folder)]
 
 
 def _upwards(folder: Path) -> Iterator[Path]:

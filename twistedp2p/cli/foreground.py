@@ -13,7 +13,8 @@ from twisted.internet.task import react
 from twisted.logger import globalLogBeginner
 
 from twistedp2p.cli.display import display_on, log_observer
-from twistedp2p.cli.running import Wish, run_in_foreground
+from twistedp2p.cli.running import run_in_foreground
+from twistedp2p.cli.serving import Wish
 from twistedp2p.errors import FolderUnusable
 from twistedp2p.home import Home, write_private
 from twistedp2p.identity.invite import Invite, TrackerAddress
@@ -33,7 +34,8 @@ def run(
     advertise: str | None,
     name: str | None,
     names: str | None,
-    durability: str,
+    durability: str | None,
+    defaults: bool,
     invite_file: Path | None,
 ) -> None:
     """Run a peer of `folder` until it is ended, and the process with it; raises SystemExit."""
@@ -48,7 +50,8 @@ def run(
         listen=listen,
         advertise=advertise,
         name=name,
-        durable=durability == "durable",
+        durable=None if durability is None else durability == "durable",
+        defaults=defaults,
     )
 
     def print_invite(text: str) -> None:

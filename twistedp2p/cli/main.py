@@ -14,6 +14,9 @@ from twistedp2p.errors import TwistedP2PError
 __all__ = ["command", "main"]
 
 _COMMANDS = {
+    "pause": "Let a shared folder rest, over restarts too.",
+    "resume": "Let a paused folder go on.",
+    "stop": "End the peer of a shared folder.",
     "invite": "Print the invite of a shared folder.",
     "join": "Make a folder a member of a share.",
     "share": "Share a folder; print the invite that admits others.",

@@ -12,7 +12,7 @@ from twistedp2p.framing.addresses import Advertised
 from twistedp2p.home import Home
 from twistedp2p.limits import NAME_CHARS
 
-__all__ = ["FOLDER", "home_option", "peer_options"]
+__all__ = ["FOLDER", "all_option", "home_option", "peer_options"]
 
 FOLDER = click.Path(path_type=Path)
 """A folder that need not exist; what is wrong with it is said by who uses it."""
@@ -43,6 +43,13 @@ def home_option(function: Any) -> Any:
         callback=_home,
         help="State folder of this person; also TWISTEDP2P_HOME.",
     )(function)
+
+
+def all_option(function: Any) -> Any:
+    """Add ``--all``; the command gets `every`."""
+    return click.option("--all", "every", is_flag=True, help="Every shared folder of this person that is there.")(
+        function
+    )
 
 
 def peer_options(function: Any) -> Any:
@@ -79,9 +86,12 @@ _PEER_OPTIONS = (
     click.option(
         "--durability",
         type=click.Choice(["durable", "relaxed"]),
-        default="durable",
-        show_default=True,
-        help="relaxed is faster, and survives a crash of the program but not a power cut.",
+        help="durable, as without it, or relaxed: faster, survives a crash of the program but not a power cut.",
+    ),
+    click.option(
+        "--defaults",
+        is_flag=True,
+        help="Forget what was said of --listen, --advertise, --name and --durability for this folder before.",
     ),
     click.option(
         "--invite-file",

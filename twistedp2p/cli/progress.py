@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twistedp2p.cli.words import count, duration, rate, shown, size
+from twistedp2p.cli.words import count, duration, moment, rate, shown, size
 from twistedp2p.web.status import Status
 
 __all__ = ["details", "line", "news", "state_text"]
@@ -13,11 +13,14 @@ _STATES = {
     "scanning": "reading the folder",
     "syncing": "syncing",
     "in-sync": "in sync",
+    "paused": "paused",
 }
 
 
 def state_text(status: Status) -> str:
     """Return the state of the peer in words."""
+    if status.state == "paused" and status.paused_since is not None:
+        return f"paused since {moment(status.paused_since)}"
     return _STATES.get(status.state, shown(status.state))
 
 

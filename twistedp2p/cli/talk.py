@@ -11,8 +11,9 @@ from typing import Any
 from twistedp2p.errors import NotServed, Refusal
 from twistedp2p.home import Home
 from twistedp2p.limits import CONTROL_ANSWER
+from twistedp2p.peer.settings import Settings
 
-__all__ = ["ask"]
+__all__ = ["ask", "serves"]
 
 
 class _UNIXConnection(HTTPConnection):
@@ -29,6 +30,19 @@ class _UNIXConnection(HTTPConnection):
         self.sock.connect(self._path)
 
 
+def serves(home: Home, folder: Path) -> bool:
+    """Return whether a process listens on the control socket of `folder`."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(CONTROL_ANSWER)
+        try:
+            probe.connect(home.control_socket(folder))
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+            return False
+        except OSError as error:
+            raise NotServed(f"The peer that serves {folder} does not answer ({error}).") from error
+    return True
+
+
 def ask(home: Home, folder: Path, path: str, method: str = "GET") -> dict[str, Any]:
     """Return what the peer that serves `folder` answers to a request of its API (`twistedp2p.web.api`).
 
@@ -42,7 +56,11 @@ def ask(home: Home, folder: Path, path: str, method: str = "GET") -> dict[str, A
         response = connection.getresponse()
         body = json.loads(response.read())
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
-        raise NotServed(f"No peer is running for {folder}: start it with `twistedp2p share {folder}`.") from None
+        paused = Settings(folder / ".twistedp2p").paused_since() is not None
+        raise NotServed(
+            f"No peer is running for {folder}{', and it is paused' if paused else ''}: "
+            f"start it with `twistedp2p share {folder}`."
+        ) from None
     except (OSError, HTTPException, ValueError) as error:
         raise NotServed(f"The peer that serves {folder} does not answer ({error}).") from error
     finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["count", "duration", "rate", "shown", "size"]
+from datetime import datetime, timezone
+
+__all__ = ["count", "duration", "moment", "rate", "shown", "size"]
 
 _UNITS = ("kB", "MB", "GB", "TB", "PB")
 
@@ -35,6 +37,14 @@ def duration(seconds: float) -> str:
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{round(minutes / 1440)} days"
+
+
+def moment(seconds: float) -> str:
+    """Return a moment, seconds since 1970, as the clock on the wall here shows it: 2026-03-01 17:05."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, OSError, ValueError):
+        return "an unknown time"
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

@@ -42,7 +42,7 @@ class Bench:
         entropy: Callable[[int], bytes],
         waiting: Callable[[str], bool],
     ) -> None:
-        durable = member.options.durable
+        durable = member.durable
         self.disk = member.disk
         self.rules = NameRules.PORTABLE if member.keys.portable else NameRules.POSIX
         self.names = DiskNames()

@@ -1,17 +1,16 @@
 """A folder as a member of a share: its state folder, who it is, and which share it belongs to. Blocks.
 
-    .twistedp2p/mark           says that the folder is really there, and of which share
-    .twistedp2p/lock           held by the process that serves the folder
-    .twistedp2p/key.pem        the device key
-    .twistedp2p/invite         the share's secret and trackers, as an invite (0600)
-    .twistedp2p/settings.json  ports that were taken and are kept
-    .twistedp2p/index.sqlite   the index
-    .twistedp2p/parts, trash   contents under way, and displaced ones
+.twistedp2p/mark           says that the folder is really there, and of which share
+.twistedp2p/lock           held by the process that serves the folder
+.twistedp2p/key.pem        the device key
+.twistedp2p/invite         the share's secret and trackers, as an invite (0600)
+.twistedp2p/settings.json  what is kept between starts: `settings` tells
+.twistedp2p/index.sqlite   the index
+.twistedp2p/parts, trash   contents under way, and displaced ones
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +27,7 @@ from twistedp2p.identity.share import SECRET_BYTES, ShareKeys
 from twistedp2p.peer.folder import mark
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.options import PeerOptions
+from twistedp2p.peer.settings import Settings
 from twistedp2p.records import FORMAT
 
 __all__ = ["RID_BYTES", "Member"]
@@ -39,7 +39,8 @@ STAMP_BYTES = 16
 class Member:
     """One folder of this machine that is, or becomes, a member of a share.
 
-    `open` takes the lock; everything else needs it. `close` lets others have the folder.
+    `open` takes the lock; everything else needs it. `close` lets others have the folder. Once it is open, `options`
+    has what was chosen before where the person said nothing.
     """
 
     def __init__(self, options: PeerOptions, entropy: Callable[[int], bytes] = os.urandom) -> None:
@@ -47,6 +48,7 @@ class Member:
         self._entropy = entropy
         self.folder = Path(os.path.realpath(options.folder))
         self.state = self.folder / ".twistedp2p"
+        self.settings = Settings(self.state)
         self.disk: RealDisk
         self.key: DeviceKey
         self.invite: Invite
@@ -84,6 +86,8 @@ class Member:
                 self._begin(own_tracker)
             if self.options.invite_file is not None:
                 self._write_invite(self.options.invite_file.absolute())
+            self.options = self.settings.recall(self.options)
+            self.settings.remember(self.options)
             self.keys = self.invite.keys()
             self.key = self._load_key()
             mark.create(self.disk, f"twistedp2p 1 {self.keys.share_id.hex()}\n".encode())
@@ -98,6 +102,11 @@ class Member:
             self._lock.release()
             self._lock = None
             self.disk.close()
+
+    @property
+    def durable(self) -> bool:
+        """Whether what counts as held must survive a power cut; once it is open."""
+        return self.options.durable is not False
 
     # -- which share --------------------------------------------------------
 
@@ -210,7 +219,7 @@ class Member:
             seal=lambda record: seal(keys, record, FORMAT),
             key_of=item_key,
             entropy=self._entropy,
-            durable=self.options.durable,
+            durable=self.durable,
         )
         try:
             self._stamp(index)
@@ -243,21 +252,8 @@ class Member:
 
     def setting(self, name: str) -> Any:
         """Return a setting kept for this folder, None if there is none."""
-        return self._settings().get(name)
+        return self.settings.get(name)
 
     def keep_setting(self, name: str, value: object) -> None:
         """Keep a setting for this folder: a port that was taken, say. Raises `FolderUnusable`."""
-        settings = self._settings()
-        if settings.get(name) != value:
-            settings[name] = value
-            try:
-                write_private(self.state / "settings.json", json.dumps(settings).encode())
-            except OSError as error:
-                raise FolderUnusable(f"A setting can not be kept in {self.state}: {error.strerror}.") from error
-
-    def _settings(self) -> dict[str, Any]:
-        try:
-            found = json.loads((self.state / "settings.json").read_text())
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        self.settings.keep(name, value)

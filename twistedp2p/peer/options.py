@@ -19,7 +19,8 @@ class PeerOptions:
     `folder` is shared. `invite` admits to a share; `new_share` begins one, on `tracker` if that is named.
     `portable`: a new share allows only names that Windows can store. `listen`: Twisted endpoint descriptions;
     `advertise`: HOST or HOST:PORT that others reach this machine by. `durable`: on disk before it counts.
-    `invite_file`: the invite is written there (0600) as well.
+    `invite_file`: the invite is written there (0600) as well. `listen`, `advertise`, `name` and `durable` are
+    remembered for the folder; with `defaults` what was chosen before is forgotten.
     """
 
     folder: Path
@@ -31,5 +32,6 @@ class PeerOptions:
     listen: tuple[str, ...] = ()
     advertise: str | None = None
     name: str | None = None
-    durable: bool = True
+    durable: bool | None = None
     invite_file: Path | None = None
+    defaults: bool = False

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from ipaddress import ip_address
 from random import SystemRandom
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -31,6 +31,7 @@ from twistedp2p.peer.folder.watch import Watch
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.member import Member
 from twistedp2p.peer.options import PeerOptions
+from twistedp2p.peer.settings import PAUSED
 from twistedp2p.peer.status import StatusBoard
 from twistedp2p.peer.workers import ThreadWorkers
 
@@ -43,13 +44,15 @@ class PeerService(Service):
     """One peer of one folder.
 
     `prepare` opens the folder and raises what a person must know before anything starts; `start` begins, and its
-    Deferred fires when others can reach this peer. As a Twisted service it does both by itself.
+    Deferred fires when others can reach this peer. As a Twisted service it does both by itself. A folder that was
+    paused starts paused: this process has it, and answers for it, but no `Peer` runs until `resume`.
 
     Args:
         reactor: the reactor.
         options: what the person chose.
         own_tracker: gives the address of a tracker in this process, for a share that is begun here.
         entropy: random bytes.
+        port_is_trackers: a port in `options.advertise` is that of the tracker in this process, not of the peer.
     """
 
     _log = Logger()
@@ -60,24 +63,35 @@ class PeerService(Service):
         options: PeerOptions,
         own_tracker: Callable[[], TrackerAddress] | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
+        *,
+        port_is_trackers: bool = False,
     ) -> None:
         self._reactor = reactor
-        self._options = options
         self._own_tracker = own_tracker
         self._entropy = entropy
+        self._port_is_trackers = port_is_trackers
         self._random = SystemRandom().random
         self._workers = ThreadWorkers(reactor)
         self._index: Index | None = None
         self._watch: Watch | None = None
+        self._watched: Deferred[None] | None = None
         self._sampling: LoopingCall | None = None
         self._prepared = False
         self._threads = False
         self._ending: Deferred[None] | None = None
+        self._one_by_one = DeferredLock()
+        self._rest_wanted = False
+        self.paused_since: float | None = None
+        """Since when it is paused, seconds since 1970; None if it is not."""
         self.member = Member(options, entropy)
         self.peer: Peer
         self.board: StatusBoard
         self.stopped: Callable[[], None] = lambda: None
         """Called when somebody asks over the control socket that this peer end."""
+        self.gave_up: Callable[[], None] = lambda: self.stopped()
+        """Called when this peer can not go on; the log has the reason."""
+        self.before_release: Callable[[], Deferred[None]] = lambda: succeed(None)
+        """Called at the end, before others can have the folder: what belongs to it ends then, its tracker for one."""
 
     # -- what is known of it ------------------------------------------------
 
@@ -112,6 +126,7 @@ class PeerService(Service):
         if self._index.lost:
             self._log.warn("The index was damaged: it lies beside the new one, and the folder is read again")
         self._prepared = True
+        self.paused_since = self.member.settings.paused_since()
         self._build()
 
     def _build(self) -> None:
@@ -125,10 +140,11 @@ class PeerService(Service):
             entropy=self._entropy,
             random=self._random,
             wall=time.time,
-            name=self._options.name or socket.gethostname(),
+            name=self.member.options.name or socket.gethostname(),
         )
         self.peer.tracking.cloned = self._cloned
         self.board = StatusBoard(self.peer, self._reactor.seconds, time.time)
+        self.board.paused_since = self.paused_since
 
     def startService(self) -> None:
         """Start, when Twisted starts the application."""
@@ -149,15 +165,19 @@ class PeerService(Service):
 
     def _gave_up(self, failure: Failure) -> None:
         self._log.failure("The peer can not go on", failure=failure)
-        self.stopped()
+        self.gave_up()
 
     def start(self) -> Deferred[None]:
         """Listen, watch, and call the tracker; fires when others can reach this peer. Fails with a sentence."""
-        return Deferred.fromCoroutine(self._start())
+        return self._in_turn(self._start)
+
+    def _in_turn(self, change: Callable[[], Coroutine[Any, Any, None]]) -> Deferred[None]:
+        """Make a change when those that were asked for before are made."""
+        return self._one_by_one.run(lambda: Deferred.fromCoroutine(change()))
 
     async def _start(self) -> None:
         try:
-            addresses = await self._listen()
+            addresses = await self._listen() if self.paused_since is None else []
         except BaseException:
             # Who hears of the failure may end the process at once: nothing runs any more by then.
             self._ending = Deferred.fromCoroutine(self._stop())
@@ -166,7 +186,10 @@ class PeerService(Service):
         # Not before: threads that nobody stops keep the process from ending.
         self._workers.start()
         self._threads = True
-        await self._begin(addresses)
+        if self.paused_since is None:
+            await self._begin(addresses)
+        else:
+            self._log.info("{folder} is paused: nothing of it moves until it is resumed", folder=self.member.folder)
 
     async def _begin(self, addresses: list[Address]) -> None:
         self._watch = Watch(
@@ -180,9 +203,10 @@ class PeerService(Service):
             listener=self,
         )
         # Everything is watched before it is read, so that nothing is missed in between.
-        await self._watch.start()
-        if self._ending is not None:
-            return  # it was stopped meanwhile
+        self._watched = self._watch.start()
+        await self._watched
+        if self._unwanted:
+            return
         self.peer.start(addresses)
         if self.member.notice:
             self._log.info("{notice}", notice=self.member.notice)
@@ -192,13 +216,18 @@ class PeerService(Service):
         self._sampling.clock = self._reactor
         self._sampling.start(SAMPLE_SECONDS, now=False)
 
+    @property
+    def _unwanted(self) -> bool:
+        """Whether it was stopped or paused, maybe while something was waited for."""
+        return self._ending is not None or self._rest_wanted
+
     def _sample(self) -> None:
         with self._log.failuresHandled("Counting what moves failed"):
             self.board.sample()
 
     async def _listen(self) -> list[Address]:
         """Listen on the endpoints that were chosen, else on the port that was kept, else on a free one."""
-        chosen = self._options.listen
+        chosen = self.member.options.listen
         kept = self.member.setting("peer_port")
         free = [(_anywhere(port),) for port in (kept, 0) if isinstance(port, int)]
         attempts = [chosen] if chosen else free
@@ -219,11 +248,12 @@ class PeerService(Service):
 
     def _reachable_at(self, hosts: list[IPv4Address | IPv6Address]) -> list[Address]:
         """Return where others reach this peer; the tracker adds the address that it sees this peer at."""
-        if self._options.advertise is not None:
-            advertised = Advertised.parse(self._options.advertise)
-            if advertised.port is None and not hosts:
+        if self.member.options.advertise is not None:
+            advertised = Advertised.parse(self.member.options.advertise)
+            port = None if self._port_is_trackers else advertised.port
+            if port is None and not hosts:
                 raise TwistedP2PError("--advertise needs a port: this peer listens on no TCP port itself.")
-            return [Address(advertised.host, advertised.port or hosts[0].port)]
+            return [Address(advertised.host, port or hosts[0].port)]
         found = []
         for host in hosts:
             everywhere = ip_address(host.host).is_unspecified
@@ -236,7 +266,9 @@ class PeerService(Service):
         if self._ending is None:
             if not self._prepared:
                 return succeed(None)
-            self._ending = Deferred.fromCoroutine(self._stop())
+            self._ending = Deferred()
+            self._stop_looking()
+            self._in_turn(self._stop).chainDeferred(self._ending)
         return self._ending
 
     async def _stop(self) -> None:
@@ -249,13 +281,60 @@ class PeerService(Service):
             await self.peer.stop_listening()
         assert self._index is not None
         self._index.close()
-        self.member.close()
+        try:
+            await self.before_release()
+        finally:
+            self.member.close()
 
     def _stop_looking(self) -> None:
         if self._sampling is not None and self._sampling.running:
             self._sampling.stop()
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
         if self._watch is not None:
             self._watch.stop()
+            if self._watched is not None and not self._watched.called:
+                self._watched.callback(None)  # a watch that is stopped says nothing more
+
+    # -- pausing ------------------------------------------------------------
+
+    def pause(self) -> Deferred[None]:
+        """Say goodbye to all, and let the folder rest, over restarts too, until `resume`; fires when it is done."""
+        self._rest_wanted = True
+        self._stop_watching()  # what waits until all is watched need not wait any longer
+        return self._in_turn(self._pause)
+
+    def resume(self) -> Deferred[None]:
+        """Go on; fires when others can reach this peer. Fails with a sentence, and stays paused, if they can not."""
+        self._rest_wanted = False
+        return self._in_turn(self._resume)
+
+    async def _pause(self) -> None:
+        if self._ending is not None or self.paused_since is not None:
+            return
+        self.paused_since = self.board.paused_since = time.time()
+        try:
+            self.member.keep_setting(PAUSED, self.paused_since)
+        finally:  # if that fails it rests all the same, until this process ends
+            self._stop_looking()
+            await self.peer.stop()
+            # What did not begin yet takes the place of what ended: it has nothing under way to tell of.
+            await self._workers.state(self._build)
+        self._log.info("{folder} is paused", folder=self.member.folder)
+
+    async def _resume(self) -> None:
+        if self._ending is not None or self.paused_since is None:
+            return
+        try:
+            addresses = await self._listen()
+            self.member.keep_setting(PAUSED, None)
+        except BaseException:
+            await self.peer.stop_listening()
+            raise
+        self.paused_since = self.board.paused_since = None
+        self._log.info("{folder} is resumed", folder=self.member.folder)
+        await self._begin(addresses)
 
     # -- the watch tells ----------------------------------------------------
 
@@ -281,14 +360,16 @@ class PeerService(Service):
     def _cloned(self) -> None:
         """Go on as another device: another live session has this device key, so this folder is a copy."""
         self._log.warn("Another machine runs with the same device key: this folder is a copy and gets a key of its own")
-        Deferred.fromCoroutine(self._begin_anew()).addErrback(self._gave_up)
+        self._in_turn(self._begin_anew).addErrback(self._gave_up)
 
     async def _begin_anew(self) -> None:
         assert self._index is not None
+        if self._unwanted:
+            return
         self._stop_looking()
         await self.peer.stop()
-        if self._ending is not None:
-            return  # it was stopped meanwhile
+        if self._unwanted:
+            return
         self.member.cloned(self._index)
         self._build()
         await self._begin(await self._listen())
@@ -297,5 +378,3 @@ class PeerService(Service):
 def _anywhere(port: int) -> str:
     """Return the endpoint description of a TCP port on all interfaces."""
     return f"tcp:{port}:backlog={BACKLOG}"
-
-

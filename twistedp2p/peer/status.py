@@ -34,6 +34,8 @@ class StatusBoard:
         self._wall = wall
         self._samples: deque[tuple[float, dict[bytes, tuple[int, int]]]] = deque()
         self._done: deque[tuple[float, dict[str, int]]] = deque()
+        self.paused_since: float | None = None
+        """Since when the peer is paused, by `wall`; None if it is not."""
 
     def sample(self) -> None:
         """Note how many bytes came and went; call it about once a second."""
@@ -71,7 +73,8 @@ class StatusBoard:
             "name": peer.name,
             "replica": peer.index.rid.hex(),
             "state": self._state(),
-            "in_sync": peer.sync.in_sync,
+            "in_sync": peer.sync.in_sync and self.paused_since is None,
+            "paused_since": self.paused_since,
             "tracker": self._tracker(),
             "peers": self._peers(rates),
             "files": totals.files,
@@ -99,6 +102,8 @@ class StatusBoard:
 
     def _state(self) -> str:
         peer = self._peer
+        if self.paused_since is not None:
+            return "paused"
         if peer.observer.scanning:
             return "scanning"
         if peer.client.welcome is None:

@@ -51,7 +51,10 @@ class Options(ServiceOptions):
         "command line, where others can see it: '-' reads it from standard input, '@FILE' from a file, and "
         f"without --join it is taken from {INVITE_VARIABLE} if that is set."
     )
-    optFlags: ClassVar = [["new-share", None, "Begin a new share with this folder."]]
+    optFlags: ClassVar = [
+        ["new-share", None, "Begin a new share with this folder."],
+        ["defaults", None, "Forget what was chosen for this folder before."],
+    ]
     optParameters: ClassVar = [
         ["folder", None, None, "Folder to share (default: ./shared).", path],
         ["join", None, None, "Invite to a share, '-' or '@FILE'."],
@@ -59,7 +62,7 @@ class Options(ServiceOptions):
         ["advertise", None, None, "HOST[:PORT] by which other peers reach this one.", address],
         ["name", None, None, "Name of this peer in listings.", _name],
         ["names", None, None, "File names of a new share: posix (default) or portable.", one_of("posix", "portable")],
-        ["durability", None, "durable", "durable or relaxed (not safe in a power cut).", one_of("durable", "relaxed")],
+        ["durability", None, None, "durable (default) or relaxed.", one_of("durable", "relaxed")],
         ["home", None, None, "State folder (default: TWISTEDP2P_HOME).", path],
         ["invite-file", None, None, "File to write the invite to (mode 0600).", path],
     ]
@@ -101,8 +104,9 @@ class Options(ServiceOptions):
             listen=tuple(self["listen"]),
             advertise=self["advertise"],
             name=self["name"],
-            durable=self["durability"] == "durable",
+            durable=None if self["durability"] is None else self["durability"] == "durable",
             invite_file=self["invite-file"],
+            defaults=bool(self["defaults"]),
         )
 
     def _invite(self, written: str, source: str) -> Invite:

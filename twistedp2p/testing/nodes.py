@@ -194,6 +194,18 @@ class SimPeer(_Node):
         self.kill()
         self.start()
 
+    def pause(self) -> None:
+        """Let the peer rest: it says goodbye, and the process keeps the folder and its index."""
+        self._world.wait_for(Deferred.fromCoroutine(self.peer.stop()))
+        self._remains.append(self.peer)
+        self._end_process(silently=False)
+
+    def resume(self) -> None:
+        """Let a paused peer go on."""
+        assert not self.running, f"{self.name} is not paused"
+        self._starts += 1
+        self._build()
+
     def lose_index(self) -> None:
         """Remove the index of a peer that does not run."""
         assert not self.running, f"{self.name} still runs"

@@ -4,6 +4,8 @@
     GET  /invite    {"invite": TEXT}; TEXT is a secret
     GET  /version   {"version": of the package, "api": 1}
     POST /stop      the peer ends; answered before it does
+    POST /pause     nothing moves any more, until it is resumed; answered when all is quiet
+    POST /resume    the peer goes on; answered when others can reach it
 
 An error is answered with a fitting HTTP status and {"error": CODE, "text": SENTENCE}. Whoever can open the
 socket is the owner of the folder, so there is nothing to prove.
@@ -52,6 +54,12 @@ class ControlView(Protocol):
     def stop(self) -> None:
         """Begin to end the peer."""
 
+    def pause(self) -> Deferred[None]:
+        """Let the peer rest; fires when it does."""
+
+    def resume(self) -> Deferred[None]:
+        """Let the peer go on; fires when it can be reached."""
+
 
 class _Api(Resource):
     """Every path of the API.
@@ -69,6 +77,8 @@ class _Api(Resource):
             b"/invite": {b"GET": lambda _: (http.OK, {"invite": view.invite()})},
             b"/version": {b"GET": lambda _: (http.OK, {"version": __version__, "api": API_VERSION})},
             b"/stop": {b"POST": lambda _: _stop(view)},
+            b"/pause": {b"POST": lambda _: view.pause().addCallback(lambda _: (http.OK, {"paused": True}))},
+            b"/resume": {b"POST": lambda _: view.resume().addCallback(lambda _: (http.OK, {"paused": False}))},
         }
 
     def render(self, request: Request) -> int:

@@ -101,8 +101,9 @@ class Status:
     node: str = ""
     name: str = ""
     replica: str = ""
-    state: Literal["starting", "waiting-for-tracker", "scanning", "syncing", "in-sync"] | str = "starting"
+    state: Literal["starting", "waiting-for-tracker", "scanning", "syncing", "in-sync", "paused"] | str = "starting"
     in_sync: bool = False
+    paused_since: float | None = None
     tracker: Tracker = Tracker()
     peers: tuple[Peer, ...] = ()
     files: int = 0

@@ -1,0 +1,143 @@
+"""A peer as a service, on the real reactor, disk and sockets: resting and going on."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from twistedp2p.errors import TwistedP2PError
+from twistedp2p.home import Home
+from twistedp2p.identity.invite import Invite
+from twistedp2p.peer.options import PeerOptions
+from twistedp2p.peer.service import PeerService
+from twistedp2p.tracker.service import TrackerService
+
+LOOPBACK = "tcp:0:interface=127.0.0.1"
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the reactor run until this is so; the test's own time limit ends what never is."""
+    while not condition():
+        await deferLater(reactor, 0.01)  # type: ignore[arg-type]
+
+
+class PauseTests(TestCase):
+    """Three peers and a tracker in this process."""
+
+    timeout = 60
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        self.base = Path(tempfile.mkdtemp(prefix="p2p-"))
+        self.addCleanup(shutil.rmtree, self.base)
+        self.tracker = TrackerService(home=self.base / "tracker", reactor=reactor, listen=[LOOPBACK])
+        address = await self.tracker.start_listening()
+        assert address is not None
+        self.tracker.startService()
+        self.addCleanup(self.tracker.stopService)
+        self.invite = Invite(bytes(range(16)), (address,))
+
+    def service(self, name: str, **options: Any) -> PeerService:
+        """Return a peer that is stopped when the test ends."""
+        listen = options.pop("listen", (LOOPBACK,))
+        home = Home(self.base / f"home of {name}")
+        service = PeerService(
+            reactor, PeerOptions(self.base / name, home, invite=self.invite, name=name, listen=listen, **options)
+        )
+        self.addCleanup(service.stopService)
+        return service
+
+    async def started(self, name: str, **options: Any) -> PeerService:
+        """Return a peer that others can reach."""
+        service = self.service(name, **options)
+        service.prepare()
+        await service.start()
+        return service
+
+    def there(self, name: str, file: str) -> bool:
+        """Return whether a peer's folder has this file."""
+        return (self.base / name / file).exists()
+
+    async def test_nothing_travels(self) -> None:
+        """A paused peer is gone for the others, takes nothing and gives nothing; resumed, it does both."""
+        one, two, three = [await self.started(name) for name in ("one", "two", "three")]
+        await until(lambda: all(peer.status()["in_sync"] for peer in (one, two, three)))
+        await two.pause()
+        self.assertEqual(self.tracker.counters.peers, 2)
+        (self.base / "one" / "from one").write_text("1")
+        (self.base / "two" / "from two").write_text("2")
+        await until(lambda: self.there("three", "from one"))
+        status = two.status()
+        self.assertEqual((status["state"], status["in_sync"], status["peers"]), ("paused", False, []))
+        self.assertFalse(self.there("two", "from one") or self.there("one", "from two"))
+        await two.resume()
+        await until(lambda: self.there("two", "from one") and self.there("one", "from two"))
+        await until(lambda: two.status()["in_sync"])
+        self.assertIsNone(two.status()["paused_since"])
+        self.assertEqual(self.tracker.counters.peers, 3)
+
+    async def test_over_a_restart(self) -> None:
+        """A folder that was paused starts paused, listens nowhere, and still says since when."""
+        first = await self.started("one")
+        await first.pause()
+        since = first.status()["paused_since"]
+        await first.stopService()
+        again = await self.started("one")
+        self.assertEqual((again.status()["state"], again.status()["paused_since"]), ("paused", since))
+        self.assertEqual((self.tracker.counters.peers, again.peer.addresses), (0, ()))
+        await again.resume()
+        await until(lambda: again.status()["in_sync"])
+
+    async def test_twice(self) -> None:
+        """To pause what is paused, and to resume what runs, changes nothing; changes are made in their order."""
+        one = await self.started("one")
+        peer = one.peer
+        await one.resume()
+        self.assertIs(one.peer, peer)
+        pausing = [one.pause(), one.resume(), one.pause()]
+        for change in pausing:
+            await change
+        since = one.paused_since
+        await one.pause()
+        self.assertEqual((one.status()["state"], one.paused_since), ("paused", since))
+
+    async def test_not_kept(self) -> None:
+        """A peer whose disk takes no setting rests all the same, and says that it could not be kept."""
+        one = await self.started("one")
+        state = self.base / "one" / ".twistedp2p"
+        (state / "settings.json").unlink(missing_ok=True)
+        (state / "settings.json").mkdir()
+        await self.assertFailure(one.pause(), TwistedP2PError)
+        self.assertEqual((one.status()["state"], self.tracker.counters.peers), ("paused", 0))
+
+    async def test_stopped_meanwhile(self) -> None:
+        """A peer that is stopped while it is pausing, or starting, ends; it stays paused for the next start."""
+        one = await self.started("one")
+        one.pause()
+        await one.stopService()
+        again = self.service("one")
+        again.prepare()
+        starting = again.start()
+        self.assertIsNotNone(again.paused_since)
+        await again.stopService()
+        await starting
+
+    async def test_port_taken(self) -> None:
+        """A peer whose port another program has by now stays paused, and says so in a sentence."""
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+        one = await self.started("one", listen=(f"tcp:{port}:interface=127.0.0.1",))
+        await one.pause()
+        with socket.create_server(("127.0.0.1", port)):
+            failed = await self.assertFailure(one.resume(), TwistedP2PError)
+            self.assertIn(f"Port {port}", str(failed))
+            self.assertEqual(one.status()["state"], "paused")
+        await one.resume()
+        await until(lambda: one.status()["in_sync"])
