@@ -84,6 +84,10 @@ class FolderTestCase(TestCase):
         self.home.remember(folder, bytes(20))
         return folder
 
+    async def ask(self, *arguments: str) -> Result:
+        """Run a command in a thread, while the reactor serves."""
+        return cast(Result, await deferToThread(run, *arguments, "--home", str(self.home.path)))
+
 
 class ChosenFolderTests(FolderTestCase):
     """Which folder a command means."""
@@ -140,10 +144,6 @@ class AskingTests(FolderTestCase):
         service.startService()
         self.addCleanup(service.stopService)
         return peer
-
-    async def ask(self, *arguments: str) -> Result:
-        """Run a command in a thread, while the reactor serves."""
-        return cast(Result, await deferToThread(run, *arguments, "--home", str(self.home.path)))
 
     async def test_status(self) -> None:
         """`status` prints the report of the peer, `--json` what the peer said."""

@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, succeed
 
-from tests.cli.test_commands import AskingTests as _AskingTests
 from tests.cli.test_commands import FolderTestCase
 from tests.web.test_api import FakePeer
 from twistedp2p.cli.folders import having
@@ -36,13 +35,11 @@ class LockedPeer(FakePeer):
     def end(self) -> Deferred[None]:
         """Let go of the folder."""
         self._lock.__exit__(None, None, None)
-        return maybeDeferred(self.service.stopService)
+        return self.service.stopService() or succeed(None)
 
 
 class CommandCase(FolderTestCase):
     """Commands in a thread, while the reactor serves."""
-
-    ask = _AskingTests.ask
 
     def serve(self, folder: Path) -> LockedPeer:
         """Return a peer that serves the folder until it is stopped."""

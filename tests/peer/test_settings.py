@@ -51,7 +51,8 @@ class ChoiceTests(SynchronousTestCase):
 
     def test_malformed(self) -> None:
         """What is kept and is not of the right kind is skipped, one by one."""
-        for kept in (None, [], 7, {"listen": "tcp:1"}, {"listen": [1]}, {"name": 7}, {"durable": "yes"}, {"other": 1}):
+        malformed: list[object] = [None, [], 7, {"listen": "tcp:1"}, {"listen": [1]}, {"name": 7}, {"durable": "yes"}]
+        for kept in malformed:
             self.assertEqual(recalled(NOTHING, kept), NOTHING)
         self.assertEqual(recalled(NOTHING, {"listen": 1, "name": "desk"}), evolve(NOTHING, name="desk"))
 
