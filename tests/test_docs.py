@@ -201,7 +201,7 @@ def table_of_options(heading: str) -> set[str]:
 STATUS_LISTS = {
     "moving": {"path", "size", "done", "rate"},
     "not_shared": {"path", "reason"},
-    "errors": {"path", "text"},
+    "errors": {"path", "code", "text"},
 }
 """Fields of lists that are empty in a peer that is in sync; `twistedp2p.web.status` reads them."""
 

@@ -125,6 +125,16 @@ HOLDER_RETRY = 5.0
 """A holder that said "not held", or failed, is asked for that content again after this."""
 BAD_HOLDER = 600.0
 """A holder that served bad bytes is not asked again for this long."""
+RETRY_FIRST = 5.0
+"""What failed on this disk is tried again after this, then after twice as long ..."""
+RETRY_MOST = 60.0
+"""... and so on, up to this: whoever made room or gave permission does not wait for long."""
+SAID_AGAIN = 600.0
+"""A trouble that was over for this long, seconds, is said in the log again; one that stands is said once."""
+SAID_PATHS = 10
+"""Paths named in the log that have one sort of trouble; `status` lists the others."""
+WATCH_AGAIN = 60.0
+"""Folders that the system let nobody watch are tried again after this: somebody may have raised its limit."""
 TRASH_AGAIN = 10.0
 """A displaced file is looked at again after this: a program that had it open may have gone on writing."""
 TRASH_DAYS = 30

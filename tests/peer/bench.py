@@ -28,6 +28,7 @@ from twistedp2p.peer.look import Eye, Looked
 from twistedp2p.peer.recovery import Recovery
 from twistedp2p.peer.replica import Replica
 from twistedp2p.peer.steps import Outcome, Steps
+from twistedp2p.peer.troubles import Trouble
 from twistedp2p.peer.values import FOLDER_CONTENT
 from twistedp2p.peer.workers import InlineWorkers
 from twistedp2p.versions import EMPTY, Dead, Dot, Kind, Live, Register, Value, winner, write
@@ -139,7 +140,7 @@ class Bench:
         self.held: dict[bytes, bytes] = {}
         self.waiting: set[str] = set()
         self.pending: set[str] = set()
-        self.errors: dict[str, str] = {}
+        self.errors: dict[str, Trouble] = {}
         self.index: Index
         self._start()
 

@@ -188,7 +188,7 @@ class LookTests(BenchTestCase):
         self.assertEqual(looked.paths(), [])
 
     def test_a_disk_that_fails_is_no_deletion(self) -> None:
-        """What can not be looked at is hidden, not missing."""
+        """What can not be looked at is unreadable, not missing."""
         it = self.taken(f=b"1")
 
         def fail(verb: str, name: tuple[bytes, ...]) -> None:
@@ -197,7 +197,7 @@ class LookTests(BenchTestCase):
 
         it.disk.before = fail
         looked = it.look("f", confirm=True)
-        self.assertEqual((looked.gone, looked.missing, [name for name, _ in looked.hidden]), ([], [], ["f"]))
+        self.assertEqual((looked.gone, looked.missing, [path for path, _ in looked.unreadable]), ([], [], ["f"]))
 
     def test_durable_files_are_synced_before_they_are_reported(self) -> None:
         """Few files are opened to be synced; many are synced with the whole disk at once."""

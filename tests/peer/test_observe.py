@@ -12,15 +12,17 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.errors import FolderUnusable
-from twistedp2p.limits import DELETE_SECOND_LOOK_LIVE, DELETE_SECOND_LOOK_SCAN, FULL_SCAN
+from twistedp2p.limits import DELETE_SECOND_LOOK_LIVE, DELETE_SECOND_LOOK_SCAN, FULL_SCAN, RETRY_FIRST, RETRY_MOST
 from twistedp2p.peer.look import Eye, Looked
 from twistedp2p.peer.observe import CHANGING_AGAIN, CHANGING_MOST, Observer
+from twistedp2p.peer.troubles import Code, Trouble
 from twistedp2p.peer.values import Observed
 from twistedp2p.peer.workers import InlineWorkers
 from twistedp2p.versions import Kind
 
 FILE = Observed(Kind.FILE, b"c" * 32)
 SEEN = Looked(seen=[("a", FILE, b"")])
+UNREADABLE = Trouble(Code.UNREADABLE, "It can not be read.")
 TROUBLE = FolderUnusable("The mark is missing.")
 
 
@@ -53,6 +55,7 @@ class FakeEye:
             found.changing += one.changing
             found.hidden += one.hidden
             found.fine += one.fine
+            found.unreadable += one.unreadable
         return found
 
     def look_everywhere(self) -> Iterator[Looked]:
@@ -313,11 +316,11 @@ class TroubleTests(ObserverTestCase):
         self.observer.start()
         self.pass_time(100)
         self.assertEqual(len(self.eye.since()), 11)
-        self.assertEqual(self.observer.trouble, "The mark is missing.")
-        self.assertEqual(len([event for event in events if event.get("reason") == "The mark is missing."]), 1)
+        self.assertEqual(self.observer.trouble, Trouble(Code.FOLDER_UNUSABLE, "The mark is missing."))
+        self.assertEqual(len([event for event in events if event.get("text") == "The mark is missing."]), 1)
         self.eye.everywhere = [SEEN]
         self.pass_time(10)
-        self.assertEqual((self.observer.trouble, self.found), ("", [SEEN]))
+        self.assertEqual((self.observer.trouble, self.found), (None, [SEEN]))
 
     def test_it_is_not_idle_meanwhile(self) -> None:
         """What could not be looked at may hold anything: only a whole scan makes the observer idle again."""
@@ -328,7 +331,7 @@ class TroubleTests(ObserverTestCase):
         self.assertFalse(self.observer.idle)
         self.observer.look(["a"])
         self.turn()
-        self.assertEqual((self.observer.trouble, self.observer.idle), ("", False))
+        self.assertEqual((self.observer.trouble, self.observer.idle), (None, False))
         self.eye.everywhere = []
         self.pass_time(10)
         self.assertTrue(self.observer.idle)
@@ -339,12 +342,50 @@ class TroubleTests(ObserverTestCase):
         self.eye.sees["a"] = OSError(5, "Input/output error")
         self.observer.look(["a"])
         self.turn()
-        self.assertIn("Input/output error", self.observer.trouble)
+        assert self.observer.trouble is not None
+        self.assertEqual(self.observer.trouble.code, Code.DISK_FAILING)
         self.eye.since()
         self.eye.everywhere = [SEEN]
         self.pass_time(10)
         self.assertEqual(self.eye.since()[0], (10.0, "scan", ()))
         self.assertEqual(self.found, [SEEN])
+
+    def test_what_can_not_be_read_is_looked_at_again(self) -> None:
+        """A file that can not be read is said once, and looked at after a while that grows, until it can be."""
+        events = self.said()
+        self.begin()
+        self.eye.sees["a"] = Looked(unreadable=[("a", UNREADABLE)])
+        self.observer.look(["a"])
+        self.turn()
+        self.assertEqual((self.observer.unreadable, self.observer.idle), ({"a": UNREADABLE}, True))
+        self.eye.since()
+        moments = [RETRY_FIRST]
+        while len(moments) < 6:
+            moments.append(moments[-1] + min(RETRY_MOST, RETRY_FIRST * 2 ** len(moments)))
+        self.pass_time(int(moments[-1]))
+        self.assertEqual([at for at, what, _ in self.eye.since() if what == "look"], moments)
+        self.assertEqual([event["text"] for event in events if "text" in event], ["a: It can not be read."])
+        self.eye.sees["a"] = SEEN
+        self.pass_time(int(RETRY_MOST))
+        self.assertEqual((self.observer.unreadable, self.found), ({}, [SEEN]))
+        self.eye.since()
+        self.pass_time(int(2 * RETRY_MOST))
+        self.assertEqual(self.eye.since(), [])
+
+    def test_what_can_not_be_read_and_goes_away(self) -> None:
+        """A file that is removed, or seen by a scan, is no trouble any more."""
+        self.begin()
+        self.eye.sees["a"] = Looked(unreadable=[("a", UNREADABLE)])
+        self.eye.sees["b"] = Looked(unreadable=[("b", UNREADABLE)])
+        self.observer.look(["a", "b"])
+        self.turn()
+        self.eye.sees["b"] = Looked()
+        self.eye.everywhere = [Looked(fine=["a"])]
+        self.observer.scan()
+        self.turn()
+        self.assertEqual([*self.observer.unreadable], ["b"])
+        self.pass_time(int(RETRY_FIRST))
+        self.assertEqual(self.observer.unreadable, {})
 
     def test_a_mistake_of_ours_is_no_end(self) -> None:
         """An unforeseen failure is logged with its traceback, and looking goes on."""
@@ -352,10 +393,11 @@ class TroubleTests(ObserverTestCase):
         self.observer.start()
         self.turn()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertIn("log", self.observer.trouble)
+        assert self.observer.trouble is not None
+        self.assertIn("log", self.observer.trouble.text)
         self.eye.everywhere = []
         self.pass_time(10)
-        self.assertEqual((self.observer.trouble, self.observer.idle), ("", True))
+        self.assertEqual((self.observer.trouble, self.observer.idle), (None, True))
 
 
 class StopTests(ObserverTestCase):

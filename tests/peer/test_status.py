@@ -8,18 +8,22 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from attrs import evolve
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p import __version__
 from twistedp2p.identity.device import node_text
 from twistedp2p.messages import Address, PeerInfo
 from twistedp2p.peer.assembly import Peer
+from twistedp2p.peer.failures import Failures
 from twistedp2p.peer.index_tally import Totals
 from twistedp2p.peer.status import StatusBoard
+from twistedp2p.peer.troubles import Code, Trouble
 from twistedp2p.peer.values import Want
 from twistedp2p.versions import Dot
 
 ME, ANNA, BEN = b"m" * 20, b"a" * 20, b"b" * 20
+IN_THE_WAY = Trouble(Code.OBSTRUCTED, "It is in the way.")
 INFO = PeerInfo(2, ANNA, "anna", (1,), (Address("192.0.2.1", 1), Address("2001:db8::1", 2)))
 
 
@@ -47,8 +51,12 @@ class StatusTests(SynchronousTestCase):
             index=SimpleNamespace(
                 rid=b"rid-of-a", totals=lambda: Totals(7, 2, 1000, 3, 400), trash_totals=lambda: (4, 50)
             ),
-            sync=SimpleNamespace(in_sync=True, errors={}, wants=SimpleNamespace(all=lambda: self.wants)),
-            observer=SimpleNamespace(trouble="", hidden={}, scanning=False, scanned=9),
+            sync=SimpleNamespace(
+                in_sync=True,
+                failures=Failures(Clock(), lambda path: None),
+                wants=SimpleNamespace(all=lambda: self.wants),
+            ),
+            observer=SimpleNamespace(trouble=None, unreadable={}, hidden={}, scanning=False, scanned=9),
             steps=SimpleNamespace(published=5),
             client=SimpleNamespace(welcome=object(), tracker=SimpleNamespace(address="192.0.2.9:17410")),
             tracking=SimpleNamespace(since=None, trouble=""),
@@ -145,16 +153,31 @@ class StatusTests(SynchronousTestCase):
 
     def test_reasons(self) -> None:
         """What is wrong with the folder comes before single paths; lists end after two hundred paths."""
-        self.peer.sync.errors = {f"e{number:03}": "No." for number in range(300)}
+        self.peer.sync.failures.errors = {f"e{number:03}": IN_THE_WAY for number in range(300)}
         self.peer.observer.hidden = {f"h{number:03}": "It is a link." for number in range(300)}
-        self.peer.observer.trouble = "The mark is missing."
+        self.peer.observer.trouble = Trouble(Code.FOLDER_UNUSABLE, "The mark is missing.")
         status = self.board.status()
         self.assertEqual(
-            status["errors"][:2], [{"path": "", "text": "The mark is missing."}, {"path": "e000", "text": "No."}]
+            status["errors"][:2],
+            [
+                {"path": "", "code": "folder-unusable", "text": "The mark is missing."},
+                {"path": "e000", "code": "obstructed", "text": "It is in the way."},
+            ],
         )
         self.assertEqual(len(status["errors"]), 201)
         self.assertEqual(status["not_shared"][199], {"path": "h199", "reason": "It is a link."})
         self.assertEqual(len(status["not_shared"]), 200)
+
+    def test_what_concerns_all_is_told_once(self) -> None:
+        """A full disk is one problem, whatever the number of files that wait for room; the watch's limit another."""
+        failures = self.peer.sync.failures
+        failures.errors = {f"e{number}": Trouble(Code.NO_SPACE, f"{number} MiB are missing.") for number in range(9)}
+        failures.troubles = {"watch": Trouble(Code.TOO_MANY_WATCHES, "No more watches.")}
+        self.peer.observer.unreadable = {"r": Trouble(Code.UNREADABLE, "No permission.")}
+        self.assertEqual(
+            [(error["path"], error["code"]) for error in self.board.status()["errors"]],
+            [("", "too-many-watches"), ("", "no-space"), ("r", "unreadable")],
+        )
 
     def test_a_peer(self) -> None:
         """Another member has its name, where it is reached, and what came and went."""

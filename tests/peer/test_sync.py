@@ -13,13 +13,14 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.errors import FolderUnusable
-from twistedp2p.limits import TRASH_AGAIN
+from twistedp2p.limits import RETRY_FIRST, TRASH_AGAIN
 from twistedp2p.messages import Entry, PeerInfo, Welcome
 from twistedp2p.peer.holdings import Holdings
 from twistedp2p.peer.look import Looked
 from twistedp2p.peer.replica import IndexLost
 from twistedp2p.peer.steps import Outcome, Steps
-from twistedp2p.peer.sync import RETRY_SECONDS, Sync
+from twistedp2p.peer.sync import Sync
+from twistedp2p.peer.troubles import Code, Trouble
 from twistedp2p.peer.values import Want
 from twistedp2p.peer.workers import InlineWorkers
 from twistedp2p.tracker.batch import Batch
@@ -27,6 +28,7 @@ from twistedp2p.versions import Dot
 
 WELCOME = Welcome(1, "192.0.2.1", 30.0, 100.0, b"e" * 16, 5, 0, False)
 BATCH = Batch(1, full=True)
+IN_THE_WAY = Trouble(Code.OBSTRUCTED, "It is in the way.")
 
 
 class FakeSteps:
@@ -264,10 +266,9 @@ class FailureTests(SyncTestCase):
         self.steps.leave("take", OSError("no space"))
         self.sync.looked(saw("x"))
         self.turn()
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
         self.assertFalse(self.sync.in_sync)
         self.assertEqual(self.near.calls, [])
-        self.clock.advance(RETRY_SECONDS)
+        self.clock.advance(RETRY_FIRST)
         self.assertEqual(self.near.calls, [("look", "x")])
 
     def test_paths_are_planned_again(self) -> None:
@@ -276,10 +277,9 @@ class FailureTests(SyncTestCase):
         self.steps.leave("plan", OSError("no space"))
         self.sync.looked(saw("x"))
         self.turn()
-        self.flushLoggedErrors(OSError)
         self.assertFalse(self.sync.in_sync)
         waiting = self.sync.when_in_sync()
-        self.clock.advance(RETRY_SECONDS)
+        self.clock.advance(RETRY_FIRST)
         self.turn()
         self.assertEqual(self.steps.calls[1:], [("plan", ["a", "b"])] * 2)
         self.assertIsNone(self.successResultOf(waiting))
@@ -298,10 +298,9 @@ class FailureTests(SyncTestCase):
         self.steps.leave("end_delta", OSError("no space"))
         joined = self.sync.delta_end(5)
         self.turn()
-        self.flushLoggedErrors(OSError)
         self.assertNoResult(joined)
         self.assertFalse(self.sync.in_sync)
-        self.clock.advance(RETRY_SECONDS)
+        self.clock.advance(RETRY_FIRST)
         self.turn()
         self.assertEqual(self.near.calls, [("reconnect",)])
         self.assertIsNone(self.successResultOf(joined))
@@ -312,17 +311,17 @@ class FailureTests(SyncTestCase):
         events = EventLoggingObserver()
         globalLogPublisher.addObserver(events)
         self.addCleanup(globalLogPublisher.removeObserver, events)
-        failed = Outcome(planned=("a",), errors=(("a", "It is in the way."),))
+        failed = Outcome(planned=("a",), errors=(("a", IN_THE_WAY),))
         self.steps.leave("take", Outcome(plan=frozenset({"a"})))
         self.steps.leave("plan", failed, failed, Outcome(planned=("a",)))
         self.sync.looked(saw("x"))
         self.turn()
-        for _ in range(2):
-            self.assertEqual((self.sync.errors, self.sync.in_sync), ({"a": "It is in the way."}, False))
-            self.clock.advance(RETRY_SECONDS)
+        for again in range(2):
+            self.assertEqual((self.sync.errors, self.sync.in_sync), ({"a": IN_THE_WAY}, False))
+            self.clock.advance(RETRY_FIRST * 2**again)
             self.turn()
         self.assertEqual((self.sync.errors, self.sync.in_sync), ({}, True))
-        self.assertEqual(len([event for event in events if event.get("text") == "It is in the way."]), 1)
+        self.assertEqual(len([event for event in events if event.get("text") == "a: It is in the way."]), 1)
 
     def test_a_failed_fetch_is_an_error_of_its_paths(self) -> None:
         """The sentence of a failed fetch stands at its path, which is planned again."""
@@ -330,8 +329,8 @@ class FailureTests(SyncTestCase):
         self.sync.looked(saw("x"))
         self.turn()
         self.near.fetches[0].errback(FolderUnusable("Nobody has it."))
-        self.assertEqual(self.sync.errors, {"w": "Nobody has it."})
-        self.clock.advance(RETRY_SECONDS)
+        self.assertEqual(self.sync.errors, {"w": Trouble(Code.FOLDER_UNUSABLE, "Nobody has it.")})
+        self.clock.advance(RETRY_FIRST)
         self.turn()
         self.assertEqual(self.steps.calls[-1], ("plan", ["w"]))
 
@@ -369,10 +368,9 @@ class LostIndexTests(SyncTestCase):
         """Nothing can go on with an index that is lost, so a failure to begin anew is not the end of it."""
         self.steps.leave("lose_index", OSError("no space"))
         self.sync.lose_index()
-        self.flushLoggedErrors(OSError)
         self.turn()
         self.assertEqual((self.near.calls, self.sync.in_sync), ([], False))
-        self.clock.advance(RETRY_SECONDS)
+        self.clock.advance(RETRY_FIRST)
         self.turn()
         self.assertEqual(self.near.calls, [("reconnect",), ("scan",)])
         self.assertTrue(self.sync.in_sync)
@@ -433,7 +431,8 @@ class StopTests(SyncTestCase):
         """After the end no step begins, no timer is left, and those who wait are told so."""
         self.near.idle = False
         self.steps.leave(
-            "take", Outcome(displaced=("t",), planned=("w", "e"), wants=(want("w"),), errors=(("e", "No."),))
+            "take",
+            Outcome(displaced=("t",), planned=("w", "e"), wants=(want("w"),), errors=(("e", IN_THE_WAY),)),
         )
         self.sync.looked(saw("x"))
         self.turn()
@@ -459,5 +458,4 @@ class StopTests(SyncTestCase):
                 self.turn()
                 self.sync.stop()
                 workers.finish()
-                self.flushLoggedErrors(OSError)
                 self.assertEqual((self.near.calls, self.clock.getDelayedCalls()), ([], []))

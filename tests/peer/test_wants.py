@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twistedp2p.errors import NotHeld
 from twistedp2p.messages import PeerInfo
 from twistedp2p.peer.holdings import Holdings
+from twistedp2p.peer.troubles import Code, Trouble
 from twistedp2p.peer.values import Want
 from twistedp2p.peer.wants import Wants
 from twistedp2p.versions import Dot
@@ -62,15 +63,15 @@ class WantsTests(SynchronousTestCase):
         self.holdings.learn([("p", 7, (1,))])
         self.fetcher = FakeFetcher()
         self.arrived: list[set[str]] = []
-        self.failed: list[tuple[set[str], str]] = []
+        self.failed: list[tuple[set[str], Trouble]] = []
         self.wants = Wants(self.holdings, self._arrived, self._failed)
         self.wants.fetcher = self.fetcher
 
     def _arrived(self, paths: Iterable[str]) -> None:
         self.arrived.append(set(paths))
 
-    def _failed(self, paths: Iterable[str], text: str) -> None:
-        self.failed.append((set(paths), text))
+    def _failed(self, paths: Iterable[str], trouble: Trouble) -> None:
+        self.failed.append((set(paths), trouble))
 
     def test_who_holds_it_is_asked_first(self) -> None:
         """A fetch begins with the item's holders, all others that are alive, and the small before the large."""
@@ -141,7 +142,7 @@ class WantsTests(SynchronousTestCase):
         """What a fetch failed with is told for each path that waits for it."""
         self.wants.replace(["p", "q"], [want("p"), want("q")])
         self.fetcher.fetches[X].errback(NotHeld("Nobody has it."))
-        self.assertEqual(self.failed, [({"p", "q"}, "Nobody has it.")])
+        self.assertEqual(self.failed, [({"p", "q"}, Trouble(Code.ERROR, "Nobody has it."))])
 
     def test_an_unforeseen_failure_is_logged(self) -> None:
         """A mistake of ours is no sentence: its traceback is in the log, which the sentence names."""
@@ -149,7 +150,7 @@ class WantsTests(SynchronousTestCase):
         self.fetcher.fetches[X].errback(ZeroDivisionError())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.failed[0][0], {"p"})
-        self.assertIn("the log", self.failed[0][1])
+        self.assertIn("the log", self.failed[0][1].text)
 
     def test_new_holders_are_offered(self) -> None:
         """Who holds an item since is told to the fetch for its path, and to no other."""

@@ -9,14 +9,15 @@ from twistedp2p.peer.folder.publish import Obstacle
 from twistedp2p.peer.folder.trash import TrashStore
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.store import View
+from twistedp2p.peer.troubles import Code, Trouble
 from twistedp2p.peer.values import Observed, Row
 
-__all__ = ["Books", "Carried", "Trashed", "as_observed", "obstructed", "sentence"]
+__all__ = ["Books", "Carried", "Trashed", "as_observed", "obstructed"]
 
 
 @define
 class Carried:
-    """What carrying out left: paths to plan again, to look at again, sentences about what did not work.
+    """What carrying out left: paths to plan again, to look at again, what did not work and why.
 
     `displaced` names what came into the trash from under somebody's eyes: a program may still write to it. `folders`
     are those that were seen to be there in this batch: looking once is enough for all that is put in them.
@@ -24,7 +25,7 @@ class Carried:
 
     plan: set[str] = Factory(set)
     look: set[str] = Factory(set)
-    errors: dict[str, str] = Factory(dict)
+    errors: dict[str, Trouble] = Factory(dict)
     touched: set[str] = Factory(set)
     displaced: list[str] = Factory(list)
     folders: set[str] = Factory(set)
@@ -72,21 +73,24 @@ class Books:
             carried.touched |= view.commit()
 
 
+_IN_THE_WAY = {
+    Obstacle.OCCUPIED: "A file is in its place that was not read yet: it is looked at first.",
+    Obstacle.FOLDER: "A folder is in its place: move or rename that folder, and it goes on by itself.",
+    Obstacle.FOREIGN: "A link, a device or another disk is in its place, which is not shared: move that away, and it "
+    "goes on by itself.",
+    Obstacle.NO_PARENT: "A folder above it is missing, or something else is in the place of that folder: move that "
+    "away, and it goes on by itself.",
+    Obstacle.NOT_EMPTY: "The folder in its place is not empty: move away what is in it, and it goes on by itself.",
+}
+
+
 def obstructed(path: str, obstacle: Obstacle, carried: Carried) -> None:
     """Have a look at what is in the way, and try again later: what can not be shared may stay there for ever."""
     carried.look.add(path)
-    carried.errors[path] = f"It can not be put in its place: {obstacle.value}."
+    text = _IN_THE_WAY.get(obstacle, f"It can not be put in its place now: {obstacle.value}. It is tried again.")
+    carried.errors[path] = Trouble(Code.OBSTRUCTED, text)
 
 
 def as_observed(row: Row) -> Observed:
     """Return what is at a path as its row says."""
     return Observed(row.kind, row.content, executable=row.executable, signature=row.signature)
-
-
-def sentence(error: Exception) -> str:
-    """Return what to tell a person of an error."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"It can not be written: {error.strerror}."
-    return str(error)
-
-

@@ -7,10 +7,12 @@ taken from anywhere is hashed before it is used.
 from __future__ import annotations
 
 import contextlib
+import errno
 
 from attrs import evolve
 
 from twistedp2p.disk.seam import Disk, Name
+from twistedp2p.errors import NoSpace
 from twistedp2p.paths import RelPath
 from twistedp2p.peer.folder.mark import PARTS
 from twistedp2p.peer.folder.names import DiskNames
@@ -19,6 +21,8 @@ from twistedp2p.peer.folder.trash import TrashStore
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.look import Eye
 from twistedp2p.peer.store import View
+from twistedp2p.peer.troubles import Trouble, trouble_of
+from twistedp2p.peer.values import Signature
 from twistedp2p.versions import Kind
 
 __all__ = ["Contents"]
@@ -51,8 +55,25 @@ class Contents:
     def file_with(self, content: bytes) -> str | None:
         """Return the path of a file of the folder that has this content and was not changed, None if there is none."""
         for path, row in self._index.paths_with_content(content):
-            if row.kind == Kind.FILE and row.signature is not None and self._eye.is_fine(path, row.signature):
+            if row.kind == Kind.FILE and row.signature is not None and self._is_fine(path, row.signature):
                 return path
+        return None
+
+    def _is_fine(self, path: str, signature: Signature) -> bool:
+        """Whether a file was not changed; one that can not be looked at is of no use, and keeps nobody else waiting."""
+        try:
+            return self._eye.is_fine(path, signature)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise  # no other file can be looked at either
+            return False
+
+    def no_room(self) -> Trouble | None:
+        """Return why nothing can be fetched for want of space; None if there is room."""
+        try:
+            self._parts.require_space(0)
+        except (NoSpace, OSError) as error:
+            return trouble_of(error)
         return None
 
     def take(self, content: bytes) -> Name | None:

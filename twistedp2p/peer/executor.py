@@ -14,7 +14,7 @@ from attrs import define
 from twistedp2p.disk.seam import Disk, Name
 from twistedp2p.errors import TwistedP2PError
 from twistedp2p.paths import RelPath
-from twistedp2p.peer.carrying import Books, Carried, Trashed, as_observed, obstructed, sentence
+from twistedp2p.peer.carrying import Books, Carried, Trashed, as_observed, obstructed
 from twistedp2p.peer.contents import Contents
 from twistedp2p.peer.folder.mark import TRASH
 from twistedp2p.peer.folder.parts import PartStore
@@ -26,10 +26,11 @@ from twistedp2p.peer.keeping import Keeper
 from twistedp2p.peer.look import Eye
 from twistedp2p.peer.phases import in_phases
 from twistedp2p.peer.plan import Action, MakeFolder, Publish, Remove, SetExecutable
-from twistedp2p.peer.recovery import Recovery
+from twistedp2p.peer.recovery import STILL_WRITTEN, Recovery
 from twistedp2p.peer.renaming import Renamer
 from twistedp2p.peer.replica import finish
 from twistedp2p.peer.store import View
+from twistedp2p.peer.troubles import trouble_of
 from twistedp2p.peer.values import Intent, Row, Signature
 from twistedp2p.versions import Kind
 
@@ -172,7 +173,7 @@ class Executor:
                 elif isinstance(action, SetExecutable):
                     self._folders.set_executable(action, view, carried)
             except (OSError, TwistedP2PError) as error:
-                carried.errors[action.path] = sentence(error)
+                carried.errors[action.path] = trouble_of(error, action.path)
         if self._durable and steps:
             self._parts.sync()
         return steps
@@ -284,7 +285,7 @@ class Executor:
             carried.displaced.append(intent.trash)
             finish(view, intent, True, placed, as_observed(before))
         elif not self._recovery.settle(intent, view):
-            carried.errors[intent.path] = "a program is still writing to the file that was replaced; it is kept"
+            carried.errors[intent.path] = STILL_WRITTEN
 
     def _give_back(self, step: _Step, trashed: list[Trashed]) -> None:
         """List a file of the trash again that was taken out of it and not used."""
@@ -294,8 +295,9 @@ class Executor:
             self._books.list_entry(name, step.intent.path, content, False, trashed)
 
     def _undone(self, step: _Step, error: OSError, view: View, carried: Carried) -> None:
-        carried.errors[step.intent.path] = sentence(error)
+        carried.errors[step.intent.path] = trouble_of(error, step.intent.path)
         self._recovery.settle(step.intent, view)
+
 
 def _row(intent: Intent, signature: Signature) -> Row:
     assert intent.content is not None

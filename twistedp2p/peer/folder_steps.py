@@ -62,6 +62,8 @@ class FolderSteps:
             carried.plan.add(action.path)
         elif row is not None and removed is False:
             view.set_row(action.path, evolve(row, base=None))
+        elif isinstance(removed, Obstacle):
+            obstructed(action.path, removed, carried)
         else:
             carried.look.add(action.path)
 

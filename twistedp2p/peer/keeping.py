@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twistedp2p.disk.seam import Disk
 from twistedp2p.errors import TwistedP2PError
 from twistedp2p.paths import RelPath, conflict_name
-from twistedp2p.peer.carrying import Books, Carried, Trashed, sentence
+from twistedp2p.peer.carrying import Books, Carried, Trashed
 from twistedp2p.peer.contents import Contents
 from twistedp2p.peer.folder.parts import PartStore
 from twistedp2p.peer.folder.trash import TrashStore
@@ -15,6 +15,7 @@ from twistedp2p.peer.index import Index
 from twistedp2p.peer.plan import Keep
 from twistedp2p.peer.replica import collapse
 from twistedp2p.peer.store import View
+from twistedp2p.peer.troubles import trouble_of
 
 __all__ = ["Keeper"]
 
@@ -52,7 +53,7 @@ class Keeper:
                 if self._keep_bytes(keep, trashed):
                     kept.append(keep)
             except (OSError, TwistedP2PError) as error:
-                carried.errors[keep.path] = sentence(error)
+                carried.errors[keep.path] = trouble_of(error, keep.path)
                 continue
             carried.plan.add(keep.path)
         if trashed and self._durable:

@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterable, Iterator
 from attrs import Factory, define, evolve
 
 from twistedp2p.disk.seam import Disk, FileKind, OtherDevice
+from twistedp2p.errors import FolderUnusable
 from twistedp2p.limits import QUIET_AFTER_WRITE
 from twistedp2p.paths import NameRules, RelPath
 from twistedp2p.peer.folder import mark
 from twistedp2p.peer.folder.names import DiskNames, signature_of
-from twistedp2p.peer.folder.read import Absent, Changing, Read, Reading, read
+from twistedp2p.peer.folder.read import Absent, Changing, Read, Reading, Unreadable, read
 from twistedp2p.peer.folder.scan import Found, Scan
 from twistedp2p.peer.index import Index
+from twistedp2p.peer.troubles import Trouble, trouble_of
 from twistedp2p.peer.values import FOLDER_CONTENT, Observed, Row, Signature
 from twistedp2p.versions import Kind, Live
 
@@ -34,7 +36,8 @@ class Looked:
 
     `seen`: (path, what was read, encoded manifest or b""); `gone`: confirmed deletions and old names of renames;
     `missing`: suspected deletions; `changing`: files that somebody writes to; `hidden`: (name, reason) of what is not
-    shared; `fine`: paths that were looked at and are as the index says.
+    shared; `unreadable`: (path, why) of what can not be read now and is tried again; `fine`: paths that were looked at
+    and are as the index says.
     """
 
     seen: list[tuple[str, Observed, bytes]] = Factory(list)
@@ -43,6 +46,7 @@ class Looked:
     changing: list[str] = Factory(list)
     hidden: list[tuple[str, str]] = Factory(list)
     fine: list[str] = Factory(list)
+    unreadable: list[tuple[str, Trouble]] = Factory(list)
 
     def __bool__(self) -> bool:
         return bool(self.seen or self.gone)
@@ -109,7 +113,7 @@ class Eye:
         for path, _ in self._index.rows_below(""):
             if path not in found and scan.covers(RelPath.parse(path, self._rules)):
                 last.missing.append(path)
-        last.hidden = [(_shown(hidden.name), hidden.reason) for hidden in scan.hidden]
+        _hide(scan, last)
         self._match_renames(last)
         mark.require(self._disk)
         yield last
@@ -126,11 +130,24 @@ class Eye:
             return None
 
     def still(self, path: str, observed: Observed) -> bool:
-        """Whether what was observed at `path` is there unchanged; of a folder, only whether it is that folder."""
-        now, then = self.signature(path), observed.signature
+        """Whether what was observed at `path` is there unchanged; of a folder, only whether it is that folder.
+
+        What can not be looked at now counts as changed: it is looked at again.
+        """
+        try:
+            now, then = self.signature(path), observed.signature
+        except OSError:
+            return False
         if now is None or then is None or observed.kind == Kind.FILE:
             return now == then
         return (now.device, now.inode) == (then.device, then.inode)
+
+    def is_absent(self, path: str) -> bool:
+        """Whether nothing lies at `path` for sure: what can not be looked at may be there."""
+        try:
+            return self.signature(path) is None
+        except OSError:
+            return False
 
     def read(self, path: str) -> Reading:
         """Read what lies at `path`."""
@@ -149,7 +166,7 @@ class Eye:
             looked.hidden.append((path, "It is on another disk that is mounted inside the folder."))
             return
         except OSError as error:
-            looked.hidden.append((path, f"It can not be looked at: {error.strerror}."))
+            looked.unreadable.append((path, trouble_of(error, reading=True)))
             return
         if stat.kind not in (FileKind.FILE, FileKind.FOLDER):
             looked.hidden.append((path, f"It is {stat.kind.value}; only files and folders are shared."))
@@ -166,10 +183,17 @@ class Eye:
         """Compare all that is in a folder, because events may have come before it was watched."""
         scan = Scan(self._disk, self._names, start=folder, rules=self._rules, ignored=self._ignored)
         found: set[str] = set()
-        for piece in scan.slices():
-            for one in piece:
-                found.add(one.path.text)
-                self._compare_if_quiet(one, looked)
+        try:
+            for piece in scan.slices():
+                for one in piece:
+                    found.add(one.path.text)
+                    self._compare_if_quiet(one, looked)
+        except FolderUnusable as error:
+            # This one folder can not be listed: nothing in it counts as missing, and all else goes on.
+            if not isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):
+                looked.unreadable.append((folder.text, trouble_of(error.__cause__, reading=True)))
+            return
+        _hide(scan, looked)
         for path, _ in self._index.rows_below(folder.text):
             if path not in found and scan.covers(RelPath(path)):
                 looked.missing.append(path)
@@ -244,6 +268,8 @@ class Eye:
             looked.changing.append(path.text)
         elif isinstance(reading, Absent):
             self._absent(path.text, looked, confirm=False)
+        elif isinstance(reading, Unreadable):
+            looked.unreadable.append((path.text, reading.trouble))
         else:
             looked.hidden.append((path.text, reading.reason))
 
@@ -307,6 +333,15 @@ class Eye:
 
 def _unmodified(row: Row, signature: Signature) -> bool:
     return row.signature is not None and evolve(row.signature, executable=signature.executable) == signature
+
+
+def _hide(scan: Scan, looked: Looked) -> None:
+    """Report what a walk came upon and can not be shared, or not be listed now."""
+    for hidden in scan.hidden:
+        if hidden.trouble is None or hidden.path is None:
+            looked.hidden.append((_shown(hidden.name), hidden.reason))
+        else:
+            looked.unreadable.append((hidden.path.text, hidden.trouble))
 
 
 def _shown(name: tuple[bytes, ...]) -> str:

@@ -16,8 +16,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistedp2p.errors import TwistedP2PError
-from twistedp2p.limits import DELETE_SECOND_LOOK_LIVE, DELETE_SECOND_LOOK_SCAN, FULL_SCAN
+from twistedp2p.limits import DELETE_SECOND_LOOK_LIVE, DELETE_SECOND_LOOK_SCAN, FULL_SCAN, RETRY_FIRST, RETRY_MOST
+from twistedp2p.peer.failures import Complaints
 from twistedp2p.peer.look import Eye, Looked
+from twistedp2p.peer.troubles import Trouble, trouble_of
 from twistedp2p.peer.workers import Workers
 
 __all__ = ["Observer", "Quieting"]
@@ -71,6 +73,8 @@ class Observer:
         self._due: set[str] = set()
         self._second_looks: dict[str, float] = {}
         self._changing: dict[str, tuple[float, float]] = {}
+        self._unreadable_again: dict[str, tuple[float, float]] = {}
+        self._complaints = Complaints(clock.seconds)
         self._scan_wanted = False
         self._incomplete = True
         self._slices: Iterator[Looked] | None = None
@@ -79,7 +83,10 @@ class Observer:
         self._hourly: IDelayedCall | None = None
         self._stopped = True
         self.hidden: dict[str, str] = {}
-        self.trouble = ""
+        self.unreadable: dict[str, Trouble] = {}
+        """What can not be read now, and why; it is looked at again by itself."""
+        self.trouble: Trouble | None = None
+        """Why the folder as a whole can not be looked at."""
         self.scanned = 0
 
     @property
@@ -145,7 +152,8 @@ class Observer:
     def _next_at(self, now: float) -> float | None:
         if self._due or self.scanning:
             return now
-        moments = [*self._second_looks.values(), *(at for at, _ in self._changing.values())]
+        later = (*self._changing.values(), *self._unreadable_again.values())
+        moments = [*self._second_looks.values(), *(at for at, _ in later)]
         quiet = self._quiet.next_at()
         if quiet is not None:
             moments.append(quiet)
@@ -155,7 +163,8 @@ class Observer:
         self._timer = None
         now = self._clock.seconds()
         self._due.update(self._quiet.due(now))
-        self._due.update(path for path, (at, _) in self._changing.items() if at <= now)
+        for later in (self._changing, self._unreadable_again):
+            self._due.update(path for path, (at, _) in later.items() if at <= now)
         confirm = sorted(path for path, at in self._second_looks.items() if at <= now)
         if confirm:
             for path in confirm:
@@ -181,7 +190,7 @@ class Observer:
             if isinstance(result, Failure):
                 self._failed(result)
             else:
-                self.trouble = ""
+                self.trouble = None
                 took(result)
             self._arm()
 
@@ -191,13 +200,10 @@ class Observer:
         """Say what is wrong with the folder, and try again later: nothing counts as missing meanwhile."""
         self._slices = None
         self._incomplete = True
-        if failure.check(TwistedP2PError, OSError):
-            if self.trouble != str(failure.value):
-                self._log.error("{reason}", reason=str(failure.value))
-            self.trouble = str(failure.value)
-        else:
+        if not failure.check(TwistedP2PError, OSError):
             self._log.failure("Looking at the folder failed", failure=failure)
-            self.trouble = "looking at the folder failed; the log tells why"
+        self.trouble = trouble_of(failure.value, reading=True)
+        self._say("", self.trouble)
         self._rescan_in(DELETE_SECOND_LOOK_SCAN * 5)
 
     # -- what was found -----------------------------------------------------
@@ -207,6 +213,8 @@ class Observer:
         for path in set(paths).difference(looked.changing):
             self._changing.pop(path, None)
             self.hidden.pop(path, None)
+        for path in set(paths).difference(path for path, _ in looked.unreadable):
+            self._read_at_last(path)
         self._took(looked)
 
     def _took(self, looked: Looked, second_look: float = DELETE_SECOND_LOOK_LIVE) -> None:
@@ -214,6 +222,7 @@ class Observer:
         for path in (*looked.fine, *(seen[0] for seen in looked.seen), *looked.gone):
             self._changing.pop(path, None)
             self._second_looks.pop(path, None)
+            self._read_at_last(path)
         for path in looked.missing:
             self._changing.pop(path, None)
             self._second_looks.setdefault(path, now + second_look)
@@ -223,8 +232,23 @@ class Observer:
         for name, reason in looked.hidden:
             self.hidden[name] = reason
             self._changing.pop(name, None)
+        for path, trouble in looked.unreadable:
+            wait = min(RETRY_MOST, self._unreadable_again.get(path, (0.0, RETRY_FIRST / 2))[1] * 2)
+            self._unreadable_again[path] = (now + wait, wait)
+            self._changing.pop(path, None)
+            self.unreadable[path] = trouble
+            self._say(path, trouble)
         if looked:
             self._found(looked)
+
+    def _read_at_last(self, path: str) -> None:
+        self.unreadable.pop(path, None)
+        self._unreadable_again.pop(path, None)
+
+    def _say(self, path: str, trouble: Trouble) -> None:
+        line = self._complaints.line(path, trouble)
+        if line is not None:
+            self._log.warn("{text}", text=line)
 
     def _scan_on(self) -> None:
         """Take the next slice of the full scan, so that what is due comes in between."""

@@ -15,9 +15,16 @@ from twistedp2p.peer.index import Index
 from twistedp2p.peer.look import Eye
 from twistedp2p.peer.replica import finish, mint, version_of
 from twistedp2p.peer.store import View
+from twistedp2p.peer.troubles import Code, Trouble
 from twistedp2p.peer.values import Intent, Observed, Row, Signature
 
-__all__ = ["Recovery"]
+__all__ = ["STILL_WRITTEN", "Recovery"]
+
+STILL_WRITTEN = Trouble(
+    Code.PROGRAM_WRITING,
+    "A program is still writing to the file that was replaced here: close it there, and what it wrote is kept as a "
+    "version of its own.",
+)
 
 
 class Recovery:

@@ -33,6 +33,7 @@ from twistedp2p.peer.member import Member
 from twistedp2p.peer.options import PeerOptions
 from twistedp2p.peer.settings import PAUSED
 from twistedp2p.peer.status import StatusBoard
+from twistedp2p.peer.troubles import Code, Trouble
 from twistedp2p.peer.workers import ThreadWorkers
 
 __all__ = ["PeerService"]
@@ -348,8 +349,11 @@ class PeerService(Service):
         self.peer.observer.scan()
 
     def limited(self, reason: str) -> None:
-        """Say that only scans see part of the folder."""
-        self._log.warn("{reason}", reason=reason)
+        """Say that only scans see part of the folder; an empty reason says that this is over."""
+        if reason:
+            self.peer.sync.failures.trouble("watch", Trouble(Code.TOO_MANY_WATCHES, reason))
+        else:
+            self.peer.sync.failures.over("watch")
 
     def root_gone(self) -> None:
         """Look at everything, which finds that the folder is not there any more."""

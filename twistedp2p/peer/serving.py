@@ -105,7 +105,10 @@ class _Held:
         return self._workers.bulk(self._read, offset, length)
 
     def _read(self, offset: int, length: int) -> bytes:
-        data = self._opened.read_at(offset, length)
+        try:
+            data = self._opened.read_at(offset, length)
+        except OSError as error:
+            raise NotHeld("the disk can not read the file") from error
         if len(data) != length or signature_of(self._opened.stat()) != self._signature:
             raise NotHeld("the file changed while it was read")
         return data

@@ -60,9 +60,7 @@ class StatusBoard:
         totals = peer.index.totals()
         rates = self._rates()
         wants = peer.sync.wants.all()
-        errors = [{"path": path, "text": text} for path, text in list(peer.sync.errors.items())[:_REASONS]]
-        if peer.observer.trouble:
-            errors.insert(0, {"path": "", "text": peer.observer.trouble})
+        errors = self._errors()
         hidden = list(peer.observer.hidden.items())[:_REASONS]
         return {
             "version": __version__,
@@ -93,6 +91,21 @@ class StatusBoard:
             "errors": errors,
             "trash": self._trash(),
         }
+
+    def _errors(self) -> list[dict[str, str]]:
+        """Return what is wrong: with the peer as a whole first, each sort once, then with single paths."""
+        peer = self._peer
+        unreadable = peer.observer.unreadable
+        whole = () if peer.observer.trouble is None else (peer.observer.trouble,)
+        general = [*whole, *peer.sync.failures.general(unreadable.values())]
+        single = {
+            path: trouble
+            for found in (peer.sync.failures.errors, unreadable)
+            for path, trouble in found.items()
+            if not trouble.general
+        }
+        errors = [("", trouble) for trouble in dict.fromkeys(general)] + list(single.items())[:_REASONS]
+        return [{"path": path, "code": trouble.code.value, "text": trouble.text} for path, trouble in errors]
 
     def _moving(self, want: Want) -> dict[str, Any]:
         (began, first), (ended, last) = self._done[0], self._done[-1]

@@ -23,9 +23,10 @@ from twistedp2p.peer.folder import mark
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.look import Eye, Looked
 from twistedp2p.peer.plan import Action, Fetch, is_settled, plan
-from twistedp2p.peer.recovery import Recovery
+from twistedp2p.peer.recovery import STILL_WRITTEN, Recovery
 from twistedp2p.peer.replica import IndexLost, Replica, save
 from twistedp2p.peer.store import Change, View
+from twistedp2p.peer.troubles import Trouble, trouble_of
 from twistedp2p.peer.values import Want
 from twistedp2p.records import UnknownFormat, decode_record
 from twistedp2p.tracker.batch import Batch
@@ -43,7 +44,7 @@ class Outcome:
     look: frozenset[str] = frozenset()
     planned: tuple[str, ...] = ()
     wants: tuple[Want, ...] = ()
-    errors: tuple[tuple[str, str], ...] = ()
+    errors: tuple[tuple[str, Trouble], ...] = ()
     displaced: tuple[str, ...] = ()
 
 
@@ -263,7 +264,7 @@ class Steps:
             for path in looked.gone:
                 if path in unsettled:
                     continue
-                if path in again or self._eye.signature(path) is not None:
+                if path in again or not self._eye.is_absent(path):
                     again.add(path)
                 else:
                     save(view, path, None)
@@ -288,7 +289,7 @@ class Steps:
         mark.require(self._disk)
         view = View(self._index)
         look = self._recover(view)
-        waiting: dict[str, str] = {}
+        waiting: dict[str, Trouble] = {}
         actions: list[Action] = []
         wants: list[Want] = []
         planned: list[str] = []
@@ -296,8 +297,12 @@ class Steps:
         for path in paths:
             intent = view.intent(path)
             if intent is not None:
-                if not self._recovery.settle(intent, view):
-                    waiting[path] = "A program is still writing to the file that was replaced; it is kept."
+                try:
+                    if not self._recovery.settle(intent, view):
+                        waiting[path] = STILL_WRITTEN
+                        continue
+                except OSError as error:
+                    waiting[path] = trouble_of(error, path)
                     continue
                 look.add(path)
             planned.append(path)
@@ -307,6 +312,8 @@ class Steps:
                 else:
                     actions.append(action)
         touched = view.commit()
+        if wants and (full := self._contents.no_room()) is not None:
+            waiting.update({want.path: full for want in wants})  # else they would come over the network for nothing
         carried = self._executor.run(actions)
         self.published += carried.published
         touched |= carried.touched

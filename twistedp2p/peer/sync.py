@@ -19,11 +19,13 @@ from twisted.python.failure import Failure
 from twistedp2p.errors import TwistedP2PError
 from twistedp2p.limits import TRASH_AGAIN
 from twistedp2p.messages import Entry, PeerInfo, Welcome
+from twistedp2p.peer.failures import Failures
 from twistedp2p.peer.holdings import Holdings
 from twistedp2p.peer.look import Looked
 from twistedp2p.peer.path_queue import PathQueue
 from twistedp2p.peer.replica import IndexLost
 from twistedp2p.peer.steps import Outcome, Steps
+from twistedp2p.peer.troubles import Trouble, trouble_of
 from twistedp2p.peer.wants import Wants
 from twistedp2p.peer.workers import Workers
 from twistedp2p.tracker.batch import Batch
@@ -32,8 +34,6 @@ __all__ = ["Sync"]
 
 PATHS_PER_STEP = 4096
 """Paths planned in one step: a moved tree is renamed, not copied, if its old and its new names come together."""
-RETRY_SECONDS = 5.0
-"""What failed is tried again after this."""
 
 
 class Announcing(Protocol):
@@ -74,7 +74,7 @@ class Sync:
         self._new_rid = new_rid
         self.holdings = holdings
         self.wants = Wants(holdings, self._arrived, self._not_fetched)
-        self.errors: dict[str, str] = {}
+        self.failures = Failures(clock, lambda path: self._arrived((path,)))
         self.tracker: Announcing | None = None
         self.observer: Observing | None = None
         self._looked: list[Looked] = []
@@ -83,12 +83,15 @@ class Sync:
         self._stopped = False
         self._steps_under_way = 0
         self._waiting: list[Deferred[None]] = []
-        self._said: dict[str, str] = {}
-        self._retries: dict[str, IDelayedCall] = {}
         self._failed_steps: set[IDelayedCall] = set()
         self._rechecks: set[IDelayedCall] = set()
 
     # -- what others ask ----------------------------------------------------
+
+    @property
+    def errors(self) -> dict[str, Trouble]:
+        """What did not work, by path; it is tried again by itself."""
+        return self.failures.errors
 
     @property
     def in_sync(self) -> bool:
@@ -178,7 +181,7 @@ class Sync:
                 said = "{reason}; this peer begins a new index, nothing on disk is touched"
                 self._log.warn(said, reason=str(failure.value))
                 return self.lose_index()
-            self._failed(failure)
+            self._failed(failure, "session")
             given_up: Deferred[None] = Deferred()
 
             def give_up() -> None:
@@ -186,10 +189,14 @@ class Sync:
                     self.tracker.reconnect()
                 given_up.callback(None)
 
-            self._retry(give_up)
+            self._retry(give_up, "session")
             return given_up
 
-        return self._step(step.addErrback(failed))
+        def worked(result: Any) -> Any:
+            self.failures.over("session")
+            return result
+
+        return self._step(step.addCallbacks(worked, failed))
 
     def _step(self, step: Deferred[Any]) -> Deferred[None]:
         """Count a step that others started, and take up what it leaves."""
@@ -199,15 +206,18 @@ class Sync:
             self._steps_under_way -= 1
             if isinstance(result, Failure):
                 self._failed(result)
-            elif result is not None:
-                self._absorb(result)
+            else:
+                self.failures.over("step")
+                if result is not None:
+                    self._absorb(result)
             self._kick()
 
         return step.addBoth(done)
 
-    def _failed(self, failure: Failure) -> None:
-        if failure.check(TwistedP2PError):
-            self._log.error("{reason}", reason=str(failure.value))
+    def _failed(self, failure: Failure, what: str = "step") -> None:
+        """Say what went wrong; what this disk refuses is no fault of the program, and is told in words."""
+        if failure.check(TwistedP2PError, OSError):
+            self.failures.trouble(what, trouble_of(failure.value))
         elif not (self._stopped and failure.check(CancelledError)):
             self._log.failure("A step failed", failure=failure)
 
@@ -221,12 +231,13 @@ class Sync:
                 self.tracker.reconnect()
             if self.observer is not None:
                 self.observer.scan()
+            self.failures.over("index")
             return outcome
 
         def failed(failure: Failure) -> None:
             # Until it is done nothing is taken and nothing joined: it must not stay so.
-            self._failed(failure)
-            self._retry(self.lose_index)
+            self._failed(failure, "index")
+            self._retry(self.lose_index, "index")
 
         losing = self._workers.state(self._steps.lose_index, self._new_rid())
         return self._step(losing.addCallbacks(again, failed))
@@ -265,27 +276,33 @@ class Sync:
     async def _take(self) -> Outcome:
         looked, self._looked = self._looked, []
         try:
-            return await self._workers.state(self._steps.take, looked)
+            outcome = await self._workers.state(self._steps.take, looked)
         except Exception:
             # What was seen must not be forgotten: it is looked at again when the trouble may be over.
-            self._retry(lambda: self._look_again([path for look in looked for path in look.paths()]))
-            raise
+            self._failed(Failure(), "take")
+            self._retry(lambda: self._look_again([path for look in looked for path in look.paths()]), "take")
+            return Outcome()
+        self.failures.over("take")
+        return outcome
 
     async def _plan(self) -> Outcome:
         paths = self._to_plan.take(PATHS_PER_STEP)
         try:
-            return await self._workers.state(self._steps.plan, paths)
+            outcome = await self._workers.state(self._steps.plan, paths)
         except Exception:
-            self._retry(lambda: self._arrived(paths))
-            raise
+            self._failed(Failure(), "plan")
+            self._retry(lambda: self._arrived(paths), "plan")
+            return Outcome()
+        self.failures.over("plan")
+        return outcome
 
     def _look_again(self, paths: Iterable[str]) -> None:
         if self.observer is not None:
             self.observer.look(paths)
 
-    def _retry(self, what: Callable[[], object]) -> None:
+    def _retry(self, again: Callable[[], object], what: str) -> None:
         """Make good for a step that failed when the trouble may be over; this peer is not in sync before."""
-        self._later(RETRY_SECONDS, what, self._failed_steps)
+        self._later(self.failures.next_wait(what), again, self._failed_steps)
 
     def _later(self, seconds: float, what: Callable[[], object], timers: set[IDelayedCall]) -> None:
         """Do something after some seconds, unless this peer ends before."""
@@ -310,21 +327,31 @@ class Sync:
         self._to_plan.update(outcome.plan)
         if outcome.look and self.observer is not None:
             self.observer.look(outcome.look)
-        unfinished = {want.path for want in outcome.wants}.union(path for path, _ in outcome.errors)
+        held_up = {path for path, _ in outcome.errors}
+        wanted = {want.path for want in outcome.wants}
         for path in outcome.planned:
-            self.errors.pop(path, None)
-            if path not in unfinished:
-                self._said.pop(path, None)
-        self.wants.replace(outcome.planned, outcome.wants)
-        for path, text in outcome.errors:
-            self._error(path, text)
+            if path not in held_up:
+                self.failures.tried(path, path not in wanted)
+        self.wants.replace(outcome.planned, outcome.wants, held_up)
+        for path, trouble in outcome.errors:
+            self.failures.failed(path, trouble)
         if outcome.displaced:
             # A program that had one of these open may have gone on writing to it.
             self._later(TRASH_AGAIN, lambda: self.recheck_trash(outcome.displaced), self._rechecks)
 
     def recheck_trash(self, names: tuple[str, ...] | None = None) -> None:
         """Look again at these files in the trash, or at all (after a full scan): somebody may have written to them."""
-        self._step(self._workers.state(self._steps.recheck_trash, names))
+
+        def worked(outcome: Outcome) -> Outcome:
+            self.failures.over("trash")
+            return outcome
+
+        def failed(failure: Failure) -> None:
+            # What a program wrote there must not be forgotten.
+            self._failed(failure, "trash")
+            self._retry(lambda: self.recheck_trash(names), "trash")
+
+        self._step(self._workers.state(self._steps.recheck_trash, names).addCallbacks(worked, failed))
 
     # -- what did not work, and the end -------------------------------------
 
@@ -332,28 +359,17 @@ class Sync:
         self._to_plan.update(paths)
         self._kick()
 
-    def _not_fetched(self, paths: Iterable[str], text: str) -> None:
+    def _not_fetched(self, paths: Iterable[str], trouble: Trouble) -> None:
         for path in paths:
-            self._error(path, text)
-
-    def _error(self, path: str, text: str) -> None:
-        if self._said.get(path) != text:
-            self._log.warn("{path}: {text}", path=path, text=text)
-        self._said[path] = self.errors[path] = text
-        if path not in self._retries and not self._stopped:
-            self._retries[path] = self._clock.callLater(RETRY_SECONDS, self._try_again, path)
-
-    def _try_again(self, path: str) -> None:
-        del self._retries[path]
-        self._to_plan.update((path,))
-        self._kick()
+            self.failures.failed(path, trouble)
 
     def stop(self) -> None:
         """Take up nothing more; what runs in the state thread finishes by itself."""
         self._stopped = True
-        for timer in (*self._retries.values(), *self._failed_steps, *self._rechecks):
+        self.failures.stop()
+        for timer in (*self._failed_steps, *self._rechecks):
             timer.cancel()
-        for timers in (self._retries, self._failed_steps, self._rechecks):
+        for timers in (self._failed_steps, self._rechecks):
             timers.clear()
         self.wants.stop()
         for one in list(self._waiting):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from twistedp2p.errors import TwistedP2PError
 from twistedp2p.peer.holdings import Holdings
+from twistedp2p.peer.troubles import Trouble, trouble_of
 from twistedp2p.peer.values import Want
 
 __all__ = ["Fetching", "Wants"]
@@ -34,7 +35,7 @@ class Fetching(Protocol):
 class Wants:
     """Keeps one fetch for each wanted content, whatever the number of paths that wait for it.
 
-    `arrived` is called with the paths whose content is here now, `failed` with paths and a sentence.
+    `arrived` is called with the paths whose content is here now, `failed` with paths and what went wrong.
     """
 
     _log = Logger()
@@ -43,7 +44,7 @@ class Wants:
         self,
         holdings: Holdings,
         arrived: Callable[[Iterable[str]], None],
-        failed: Callable[[Iterable[str], str], None],
+        failed: Callable[[Iterable[str], Trouble], None],
     ) -> None:
         self.fetcher: Fetching | None = None
         self._holdings = holdings
@@ -64,8 +65,15 @@ class Wants:
         """Return the paths that wait for a content; any thread may ask."""
         return tuple(self._paths.get(content, ()))
 
-    def replace(self, planned: Iterable[str], wants: Iterable[Want]) -> None:
-        """Take the result of planning: these paths were planned, and these are all their wants."""
+    def of(self, path: str) -> tuple[Want, ...]:
+        """Return what a path waits for."""
+        return self._by_path.get(path, ())
+
+    def replace(self, planned: Iterable[str], wants: Iterable[Want], held_up: Collection[str] = ()) -> None:
+        """Take the result of planning: these paths were planned, and these are all their wants.
+
+        For paths that are `held_up` nothing is asked for yet: they are planned again.
+        """
         new: dict[str, list[Want]] = {}
         for want in wants:
             new.setdefault(want.path, []).append(want)
@@ -83,7 +91,8 @@ class Wants:
             for want in wanted:
                 self._paths.setdefault(want.content, set()).add(path)
                 dropped.discard(want.content)
-                self._fetch(want)
+                if path not in held_up:
+                    self._fetch(want)
         for content in dropped:
             if not self._paths.get(content):
                 self._paths.pop(content, None)
@@ -125,9 +134,7 @@ class Wants:
         if failure.check(CancelledError):
             return
         self._fetching.pop(content, None)
-        if failure.check(TwistedP2PError, OSError):
-            text = str(failure.value)
-        else:
+        paths = set(self._paths.get(content, ()))
+        if not failure.check(TwistedP2PError, OSError):
             self._log.failure("Fetching a content failed", failure=failure)
-            text = "fetching it failed; the log tells why"
-        self._failed(set(self._paths.get(content, ())), text)
+        self._failed(paths, trouble_of(failure.value, min(paths, default="")))

@@ -13,6 +13,7 @@ from twistedp2p.disk.seam import Name
 from twistedp2p.limits import CONTENT_BYTES, READ_BYTES, SMALL_BYTES, TIMESTAMP_TICK_NS
 from twistedp2p.peer.folder.names import signature_of
 from twistedp2p.peer.folder.read import Absent, Changing, NotShared, Read, Unreadable, read
+from twistedp2p.peer.troubles import Code
 from twistedp2p.transfer.chunking import Manifest
 from twistedp2p.versions import Kind
 
@@ -138,7 +139,8 @@ class ReadTests(FolderTestCase):
             raise OSError(5, "Input/output error")
 
         found = self.meddled(file, fail)
-        self.assertEqual(found, Unreadable("It can not be read: Input/output error."))
+        assert isinstance(found, Unreadable)
+        self.assertEqual((found.trouble.code, found.reason), (Code.DISK_FAILING, found.trouble.text))
 
     def test_a_file_that_changes_while_it_is_read(self) -> None:
         """Growing, shrinking, an overwritten byte and a chmod while it is read are all seen."""

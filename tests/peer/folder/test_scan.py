@@ -15,6 +15,7 @@ from twistedp2p.errors import FolderUnusable
 from twistedp2p.paths import NameRules, RelPath
 from twistedp2p.peer.folder.names import DiskNames, signature_of
 from twistedp2p.peer.folder.scan import Found, Scan, listing
+from twistedp2p.peer.troubles import Code
 from twistedp2p.versions import Kind
 
 DECOMPOSED, COMPOSED = "e\u0301", "\u00e9"
@@ -127,7 +128,9 @@ class ScanTests(FolderTestCase):
         self.disk.failing["entries", (b"bad",)] = PermissionError(13, "Permission denied")
         scan, found = self.scan()
         self.assertEqual(sorted(paths(found)), ["bad", "good", "good/f"])
-        self.assertEqual([hidden.reason for hidden in scan.hidden], ["It can not be listed: Permission denied."])
+        (hidden,) = scan.hidden
+        assert hidden.trouble is not None
+        self.assertEqual((hidden.trouble.code, hidden.reason), (Code.UNREADABLE, hidden.trouble.text))
         self.assertFalse(scan.covers(RelPath("bad/f")))
         self.assertTrue(scan.covers(RelPath("good/g")))
 

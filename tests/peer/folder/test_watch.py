@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 
 from tests.peer.folder.shared import FolderTestCase
 from twistedp2p.disk.seam import Name
-from twistedp2p.limits import EARLY_EVENTS, RENAME_PAIR, WATCH_SLICE
+from twistedp2p.limits import EARLY_EVENTS, RENAME_PAIR, WATCH_AGAIN, WATCH_SLICE
 from twistedp2p.paths import NameRules, RelPath
 from twistedp2p.peer.folder import inotify
 from twistedp2p.peer.folder.hints import Hint, What
@@ -53,6 +53,7 @@ class FedNotifier(RealNotifier):
         super().__init__(disk)
         self.fed = b""
         self.most = 1 << 30
+        self.forbidden: Name | None = None
         self.watched: list[Name] = []
         self.closed = False
 
@@ -63,6 +64,8 @@ class FedNotifier(RealNotifier):
     def add(self, folder: Name) -> int:
         if len(self.watched) >= self.most:
             raise OSError(errno.ENOSPC, "No space left on device")
+        if folder == self.forbidden:
+            raise PermissionError(errno.EACCES, "Permission denied")
         self.watched.append(folder)
         return super().add(folder)
 
@@ -463,16 +466,65 @@ class LimitTests(WatchTestCase):
         self.save("c/f")
         self.assertEqual({path for path, _, _ in self.heard()}, {"a/f"})
 
+    def test_a_limit_that_was_raised(self) -> None:
+        """Folders beyond the limit are tried again; each is hinted at when it is watched, and then it is over."""
+        for name in "abc":
+            (self.root / name).mkdir()
+        (self.root / "c/d").mkdir()
+
+        def limited() -> FedNotifier:
+            notifier = FedNotifier(self.disk)
+            notifier.most = 2
+            self.notifiers.append(notifier)
+            return notifier
+
+        self.watch._new_notifier = limited
+        self.started()
+        self.clock.advance(WATCH_AGAIN)
+        self.assertEqual((len(self.told.events), self.heard()), (1, []))
+        self.notifiers[0].most = 100
+        self.clock.advance(WATCH_AGAIN)
+        self.assertEqual(self.told.events[1:], [""])
+        self.assertEqual([path for path, what, _ in self.heard() if what is What.FOLDER], ["b", "c"])
+        self.save("c/d/f")
+        self.assertEqual({path for path, _, _ in self.heard()}, {"c/d/f"})
+        self.watch.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_folder_that_may_be_read_again(self) -> None:
+        """A folder that can not be watched for want of permission is no limit, and is tried again."""
+        (self.root / "a").mkdir()
+
+        def forbidding() -> FedNotifier:
+            notifier = FedNotifier(self.disk)
+            notifier.forbidden = (b"a",)
+            self.notifiers.append(notifier)
+            return notifier
+
+        self.watch._new_notifier = forbidding
+        self.started()
+        self.notifiers[0].forbidden = None
+        self.clock.advance(WATCH_AGAIN)
+        self.assertEqual(self.told.events, [])
+        self.assertEqual(self.heard(), [("a", What.FOLDER, None)])
+
     def test_a_system_without_queues_is_told(self) -> None:
-        """If there is no queue to be had, the start succeeds all the same, and one sentence says so."""
+        """If there is no queue to be had, the start succeeds and one sentence says so; it is tried again."""
 
         def refuse() -> FedNotifier:
             raise OSError(errno.EMFILE, "Too many open files")
 
+        usual = self.watch._new_notifier
         self.watch._new_notifier = refuse
         self.started()
+        self.clock.advance(WATCH_AGAIN)
         self.assertEqual(len(self.told.events), 1)
+        self.assertIn("max_user_instances", self.told.events[0])
         self.assertEqual(self.reactor.getReaders(), [])
+        self.watch._new_notifier = usual
+        self.clock.advance(WATCH_AGAIN)
+        self.assertEqual(self.told.events[1:], ["overflow", ""])
+        self.assertEqual(self.reactor.getReaders(), [self.watch])
 
     def test_stopping_while_a_thread_works(self) -> None:
         """The queue is closed when the thread that uses it is done, and nothing is told any more."""

@@ -44,7 +44,10 @@ class Listener(Protocol):
         """Hints were lost: the folder must be scanned in full. The watch has begun anew and is complete again."""
 
     def limited(self, reason: str) -> None:
-        """Part of the folder can not be watched, `reason` is a sentence: only scans see what happens there. Once."""
+        """Part of the folder can not be watched, `reason` is a sentence: only scans see what happens there.
+
+        Once until it is over; then `reason` is empty.
+        """
 
     def root_gone(self) -> None:
         """The shared folder itself was moved, removed or unmounted."""

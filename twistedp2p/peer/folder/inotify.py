@@ -6,6 +6,7 @@ tree by half a second, and wakes for the state folder too. See inotify(7).
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from attrs import frozen
 from twistedp2p.disk import syscalls
 from twistedp2p.disk.real import RealDisk
 from twistedp2p.disk.seam import Name
+from twistedp2p.limits import FULL_SCAN
 
 __all__ = [
     "ATTRIB",
@@ -35,6 +37,8 @@ __all__ = [
     "Notifier",
     "RealNotifier",
     "decode",
+    "no_queue",
+    "no_watches",
 ]
 
 MODIFY = 0x2
@@ -79,6 +83,28 @@ def decode(buffer: bytes) -> Iterator[Event]:
         offset += _HEADER.size
         yield Event(watch, mask, cookie, buffer[offset : offset + length].rstrip(b"\0"))
         offset += length
+
+
+_MEANWHILE = f"until then only a scan sees them, every {FULL_SCAN / 60:.0f} minutes"
+
+
+def no_watches() -> str:
+    """Return what to tell a person when the system allows no more watches."""
+    return (
+        "The system lets no more folders be watched, so changes in some of them are not seen at once: raise "
+        f"fs.inotify.max_user_watches with sysctl, and it goes on by itself; {_MEANWHILE}."
+    )
+
+
+def no_queue(error: OSError) -> str:
+    """Return what to tell a person when the system gives no queue of events at all."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return (
+            "The system lets this user watch nothing more, so changes in the folder are not seen at once: raise "
+            "fs.inotify.max_user_instances with sysctl, or the limit of open files (ulimit -n), and it goes on by "
+            f"itself; {_MEANWHILE}."
+        )
+    return f"The folder can not be watched for changes ({error.strerror}): {_MEANWHILE}."
 
 
 class Notifier(Protocol):

@@ -47,6 +47,10 @@ class Part:
         """Return the numbers of the chunks that are not there yet, in order."""
         return sorted(self._missing)
 
+    def lacking(self) -> int:
+        """Return how many bytes are not there yet."""
+        return sum(self._chunks[index][1] for index in self._missing)
+
     def read(self, index: int) -> bytes | None:
         """Return a chunk that is there already, None if it is not: to serve others while this goes on."""
         if index in self._missing:
@@ -140,4 +144,4 @@ def full_disk() -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        raise NoSpace("The disk is full: make room, and it goes on by itself.") from error
+        raise NoSpace("The disk of the shared folder is full: make room, and it goes on by itself.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 from collections.abc import Callable, Iterable, Iterator
 
@@ -76,16 +77,18 @@ class PartStore:
             NoSpace: there is not enough room for it.
         """
         name = self.locate(content)
+        begun = True
         try:
             opened = self._disk.open_part(name)
         except FileNotFoundError:
+            begun = False
             self.require_space(size)
             opened = self._disk.create(name)
-            part = Part(opened, content, size, manifest, self._clock)
-        else:
-            part = Part(opened, content, size, manifest, self._clock)
-            part.recover()
+        part = Part(opened, content, size, manifest, self._clock)
         try:
+            if begun:
+                part.recover()
+                self.require_space(part.lacking())
             with full_disk():
                 opened.resize(size)
         except BaseException:
@@ -104,16 +107,24 @@ class PartStore:
         self._finished(part.content)
 
     def take_copy(self, source: Name, content: bytes) -> bool:
-        """Make the content whole by copying the file `source` of this disk; False if that has other bytes (by now).
+        """Make the content whole by copying the file `source` of this disk.
+
+        False if that has other bytes by now, or can not be opened.
 
         Raises:
             NoSpace: there is not enough room for it.
-            OSError: `source` can not be opened.
+            OSError: the copy can not be made.
         """
         if content in self._whole:
             return True
         name = self.locate(content)
-        with self._disk.open(source) as original:
+        try:
+            opened = self._disk.open(source)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise  # of no source a copy can be made now
+            return False
+        with opened as original:
             size = original.stat().size
             self.require_space(size)
             with contextlib.suppress(FileNotFoundError):
@@ -178,9 +189,10 @@ class PartStore:
         """Raise `NoSpace` unless `size` bytes more leave the floor free: `FREE_SPACE_BYTES`, or 1 % if that is less."""
         space = self._disk.space()
         if space.free - size < min(FREE_SPACE_BYTES, space.total // 100):
+            kept = min(FREE_SPACE_BYTES, space.total // 100)
             raise NoSpace(
-                f"The disk has {space.free >> 20} MiB free, not enough for {max(size >> 20, 1)} MiB more: "
-                "make room, and it goes on by itself."
+                f"The disk of the shared folder has {space.free >> 20} MiB free, and {kept >> 20} MiB are kept free; "
+                f"that is not enough for {max(size >> 20, 1)} MiB more: make room, and it goes on by itself."
             )
 
     def _finished(self, content: bytes) -> None:

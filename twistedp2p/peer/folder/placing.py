@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from twistedp2p.disk.seam import Disk, FileKind, Name
+from twistedp2p.disk.seam import Disk, FileKind, Name, OtherDevice
 from twistedp2p.paths import RelPath
 from twistedp2p.peer.folder.inotify import Notifier
 from twistedp2p.peer.folder.names import DiskNames
@@ -21,12 +21,14 @@ _FULL = (errno.ENOSPC, errno.ENOMEM)
 class Placed:
     """What came of placing a watch: its number, -1 if there is none; the folders in the folder, listed after that.
 
-    `full`: the system allows no more watches. Else a folder without a watch is gone, unreadable or mounted.
+    `full`: the system allows no more watches. `again`: it is there, and may be watched later. Else a folder without a
+    watch is gone, or another disk.
     """
 
     watch: int = -1
     folders: tuple[bytes, ...] = ()
     full: bool = False
+    again: bool = False
 
 
 def place_watches(notifier: Notifier, disk: Disk, folders: Iterable[Name]) -> list[Placed]:
@@ -37,8 +39,10 @@ def place_watches(notifier: Notifier, disk: Disk, folders: Iterable[Name]) -> li
 def _place_watch(notifier: Notifier, disk: Disk, folder: Name) -> Placed:
     try:
         watch = notifier.add(folder)
+    except (FileNotFoundError, NotADirectoryError, OtherDevice):
+        return Placed()
     except OSError as error:
-        return Placed(full=error.errno in _FULL)
+        return Placed(full=error.errno in _FULL, again=True)
     try:
         entries = disk.entries(folder)
     except OSError:

@@ -8,6 +8,7 @@ from twistedp2p.disk.seam import Disk, FileKind, Name, NotRegular, OpenFile, Oth
 from twistedp2p.errors import SizeChanged
 from twistedp2p.limits import CONTENT_BYTES, READ_BYTES, TIMESTAMP_TICK_NS
 from twistedp2p.peer.folder.names import signature_of
+from twistedp2p.peer.troubles import Trouble, trouble_of
 from twistedp2p.peer.values import FOLDER_CONTENT, Observed
 from twistedp2p.transfer.chunking import Chunker, Hashed
 from twistedp2p.versions import Kind
@@ -45,9 +46,14 @@ class NotShared:
 
 @frozen
 class Unreadable:
-    """The disk or its permissions refuse to give the file: it is not absent. `reason` is a sentence."""
+    """The disk or its permissions refuse to give the file: it is not absent, and is tried again."""
 
-    reason: str
+    trouble: Trouble
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, as a sentence."""
+        return self.trouble.text
 
 
 Reading = Read | Absent | Changing | NotShared | Unreadable
@@ -69,7 +75,7 @@ def read(disk: Disk, name: Name) -> Reading:
     except OtherDevice:
         return NotShared("It is on another disk that is mounted inside the folder.")
     except OSError as error:
-        return Unreadable(f"It can not be read: {error.strerror}.")
+        return Unreadable(trouble_of(error, reading=True))
 
 
 def _read(disk: Disk, opened: OpenFile) -> Reading:

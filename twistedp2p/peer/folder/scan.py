@@ -11,6 +11,7 @@ from twistedp2p.errors import BadPath, FolderUnusable
 from twistedp2p.paths import NameRules, RelPath
 from twistedp2p.peer.folder.mark import STATE
 from twistedp2p.peer.folder.names import DiskNames, child_path, signature_of
+from twistedp2p.peer.troubles import Trouble, trouble_of
 from twistedp2p.peer.values import Signature
 from twistedp2p.versions import Kind
 
@@ -28,11 +29,15 @@ class Found:
 
 @frozen
 class Hidden:
-    """Something on the disk that is not shared; `reason` is a sentence. `path` is None if the name has none."""
+    """Something on the disk that is not shared; `reason` is a sentence. `path` is None if the name has none.
+
+    `trouble` says so if it would be shared, but can not be listed now.
+    """
 
     name: Name
     path: RelPath | None
     reason: str
+    trouble: Trouble | None = None
 
 
 @frozen
@@ -179,8 +184,8 @@ class Scan:
             assert folder is not None
             self.unlisted.add(folder)
             if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
-                reason = f"It can not be listed: {error.strerror}."
-                self.hidden.append(Hidden(self._names.of(folder), folder, reason))
+                trouble = trouble_of(error, reading=True)
+                self.hidden.append(Hidden(self._names.of(folder), folder, trouble.text, trouble))
             return ()
         self.hidden += listed.hidden
         self.unlisted.update(hidden.path for hidden in listed.hidden if hidden.path is not None)

@@ -5,7 +5,9 @@
 2. A new folder is given its watch at once, then is listed for the folders in it, which get theirs; when all are in
    place it is hinted at as a whole, so that what was made in it before its watch is found.
 3. The two halves of a rename are paired. One that stays alone for `limits.RENAME_PAIR` is a move out of the share.
-4. When the kernel's queue overflows, or a folder is renamed while watches below it are being placed, all begins
+4. A folder that can not be watched now, for want of permission or because the system allows no more watches, is tried
+   again every `limits.WATCH_AGAIN`, and hinted at as a whole when it is watched at last.
+5. When the kernel's queue overflows, or a folder is renamed while watches below it are being placed, all begins
    anew, and the listener is told to scan.
 
 Placing watches and listing happen in worker threads; everything else is short enough for the reactor.
@@ -26,7 +28,7 @@ from zope.interface import implementer
 
 from twistedp2p.disk.seam import Disk
 from twistedp2p.errors import BadPath
-from twistedp2p.limits import EARLY_EVENTS, RENAME_PAIR, WATCH_SLICE
+from twistedp2p.limits import EARLY_EVENTS, RENAME_PAIR, WATCH_AGAIN, WATCH_SLICE
 from twistedp2p.paths import NameRules, RelPath
 from twistedp2p.peer.folder import inotify
 from twistedp2p.peer.folder.hints import Hint, Listener, What
@@ -102,6 +104,9 @@ class Watch:
         self._pair_timer: IDelayedCall | None = None
         self._ready: Callable[[], None] = lambda: None
         self._told_limit = False
+        self._unwatched: list[Folder] = []
+        self._retried: set[Folder] = set()
+        self._again_timer: IDelayedCall | None = None
 
     def start(self) -> Deferred[None]:
         """Begin; fires when every folder is watched, or was said to be beyond the limit."""
@@ -112,9 +117,10 @@ class Watch:
     def stop(self) -> None:
         """Watch no more; harmless if not started."""
         self._ready = lambda: None
-        if self._pair_timer is not None:
-            self._pair_timer.cancel()
-            self._pair_timer = None
+        for timer in (self._pair_timer, self._again_timer):
+            if timer is not None:
+                timer.cancel()
+        self._pair_timer = self._again_timer = None
         notifier, self._notifier = self._notifier, None
         if notifier is not None:
             self._reactor.removeReader(self)
@@ -151,8 +157,10 @@ class Watch:
 
     # -- placing watches ----------------------------------------------------
 
-    def _begin(self, ready: Callable[[], None]) -> None:
+    def _begin(self, ready: Callable[[], None], refused: Callable[[], None] | None = None) -> None:
+        """Watch everything from the top down, then call `ready`; `refused` instead if the system gives no queue."""
         self._tree = Tree()
+        self._unwatched, self._retried = [], set()
         self._new, self._in_doubt = [], False
         self._early.clear()
         self._early_events = 0
@@ -162,8 +170,10 @@ class Watch:
         try:
             self._notifier = self._new_notifier()
         except OSError as error:
-            self._limit(f"The folder can not be watched for changes ({error.strerror}): only scans see them.")
-            ready()
+            self._limit(inotify.no_queue(error))
+            self._ready = lambda: None
+            self._try_again_later()
+            (refused or ready)()
             return
         self._reactor.addReader(self)
         self._pending = [self._tree.root]
@@ -209,12 +219,13 @@ class Watch:
 
     def _placed(self, folder: Folder, placed: Placed) -> None:
         if placed.full:
-            self._limit(
-                "The system allows no more folders to be watched: what changes in the others is only seen by scans. "
-                "Raise fs.inotify.max_user_watches with sysctl."
-            )
+            self._limit(inotify.no_watches())
         if placed.watch < 0:
+            if placed.again:
+                self._unwatched.append(folder)
             return
+        if folder in self._retried:
+            self._new.append(folder)  # what happened in it so far was not seen
         if not self._tree.watched(folder, placed.watch):
             self._in_doubt = True  # the same folder under two names: one of them is out of date
         if not folder.attached:  # removed or moved away meanwhile
@@ -239,6 +250,39 @@ class Watch:
                 self._listener.hint(Hint(path, What.FOLDER))
         ready, self._ready = self._ready, lambda: None
         ready()
+        self._go_on_with_unwatched()
+
+    def _go_on_with_unwatched(self) -> None:
+        """Try the next folders that could not be watched: at once if the last ones can be by now, else later."""
+        retried, self._retried = self._retried, set()
+        if self._notifier is None:
+            return
+        if not self._unwatched:
+            if self._told_limit:
+                self._told_limit = False
+                self._listener.limited("")
+        elif retried and retried.isdisjoint(self._unwatched):
+            self._try_again()
+        else:
+            self._try_again_later()
+
+    def _try_again_later(self) -> None:
+        if self._again_timer is None:
+            self._again_timer = self._clock.callLater(WATCH_AGAIN, self._timed)
+
+    def _timed(self) -> None:
+        self._again_timer = None
+        if self._notifier is None:
+            self._begin(self._listener.overflow, lambda: None)
+        else:
+            self._try_again()
+
+    def _try_again(self) -> None:
+        waiting = [folder for folder in self._unwatched if folder.attached]
+        slice_, self._unwatched = waiting[:WATCH_SLICE], waiting[WATCH_SLICE:]
+        self._retried = set(slice_)
+        self._pending += slice_
+        self._place()
 
     def _limit(self, reason: str) -> None:
         if not self._told_limit:
