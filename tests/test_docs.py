@@ -334,7 +334,7 @@ def tracker_exchange() -> list[tuple[str, bytes]]:
     """Return what Anna and the tracker say."""
     hub = Hub()
     network = hub.network(key_of("t"), "10.0.0.9")
-    directory = LocalDirectory(Directory(bytes), hub.clock)
+    directory = LocalDirectory(Directory(bytes), hub.clock, wall=lambda: 1_800_000_000.0)
     admission = Admission()
 
     def take(address: IAddress) -> TrackerProtocol:

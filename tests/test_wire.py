@@ -106,7 +106,7 @@ def test_well_formed_noise(number: int, value: object) -> None:
 def test_unknown_notice() -> None:
     """An unknown type byte of 128 or more may be skipped; one below may not."""
     with pytest.raises(UnknownType) as notice:
-        TRACKER.decode(b"\x80\x80")
+        TRACKER.decode(b"\xff\x80")
     with pytest.raises(UnknownType) as request:
         TRACKER.decode(b"\x7f\x80")
     assert (notice.value.skippable, request.value.skippable) == (True, False)

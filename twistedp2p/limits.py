@@ -109,6 +109,24 @@ BACKOFF_MOST = 10.0
 """Longest wait before dialling again."""
 SESSION_STEADY = 1.0
 """A session with a tracker that lasted this long was a success: dialling begins with the first wait again."""
+DIAL_ME_AFTER = 1.0
+"""A dial that took so long without an answer is helped: the other side is asked to dial too."""
+DIAL_ME_WAIT = 5.0
+"""Who asked to be dialled waits this long for it: the way through the tracker, a dial, and TLS."""
+DIAL_ME_PAIR = 5.0
+"""One member's wish to be dialled by another is passed on at most this often: sooner the last dial is not through."""
+DIAL_ME_WINDOW = 60.0
+"""Wishes to be dialled are counted over this time ..."""
+DIAL_ME_MOST = 128
+"""... and so many of one member are passed on in it: enough to meet a large share, too few to make others a weapon."""
+DIAL_ME_HEED = 5.0
+"""A wish to be dialled ends the wait before the next dial at most this often, whatever a tracker says."""
+CLOCK_OFF = 60.0
+"""A clock that differs from the tracker's by more than this is said to a person: dates would mislead."""
+LINK_IDLE = 30.0
+"""A connection with a peer on which nothing was heard for this long is tried with a Ping."""
+LINK_CHECK = 5.0
+"""A connection that may be dead (the other side dialled again, or moved) must show life in this time."""
 FULL_SCAN = 3600.0
 """The folder is read in full this often; the watcher is only a hint."""
 QUIET_AFTER_CLOSE = 0.010

@@ -24,6 +24,7 @@ __all__ = [
     "Cancel",
     "Data",
     "Delta",
+    "DialMe",
     "Done",
     "Entry",
     "Failed",
@@ -60,6 +61,8 @@ Text = Annotated[str, Meta(max_length=limits.NAME_CHARS)]
 Sentence = Annotated[str, Meta(max_length=400)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(ge=0.01, le=86400.0)]
+Moment = Annotated[float, Meta(ge=0.0, le=1e12)]
+"""Seconds since 1970."""
 Ranges = Annotated[tuple[tuple[Number, Number], ...], Meta(max_length=limits.LIST_ITEMS)]
 """Item numbers as (first, count) pairs."""
 Keys = Annotated[tuple[Key, ...], Meta(max_length=limits.LIST_ITEMS)]
@@ -122,7 +125,8 @@ class Welcome:
 
     `member` is the number by which this session is named to others; `seen` the address it was seen at.
     `target` is the cursor to reach before anything may be announced. `last_applied` counts only batches
-    of this start nonce. `same`: the set that you know is the whole log, so you are at `target` already.
+    of this start nonce. `same`: the set that you know is the whole log, so you are at `target` already. `time` is what
+    the tracker's clock says, None if it does not tell.
     """
 
     member: Number
@@ -133,6 +137,7 @@ class Welcome:
     target: Number
     last_applied: Number
     same: bool
+    time: Moment | None = None
 
 
 @frozen
@@ -275,6 +280,16 @@ class Alive:
 
 
 @frozen
+class DialMe:
+    """Peer to tracker: let this member dial me, I can not reach it. Tracker to peer: this member asks you to dial it.
+
+    A notice: whoever does not know it skips it. The one who is asked finds the addresses in its own listing.
+    """
+
+    member: Number
+
+
+@frozen
 class Ping:
     """Tracker to peer: are you still there? Another session has your device key."""
 
@@ -315,6 +330,7 @@ TRACKER_TYPES: dict[int, type] = {
     15: Pong,
     16: Goodbye,
     17: Refused,
+    128: DialMe,
 }
 
 

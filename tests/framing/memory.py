@@ -8,7 +8,12 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionRefusedError
+from twisted.internet.error import (
+    ConnectingCancelledError,
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionRefusedError,
+)
 from twisted.internet.interfaces import (
     IAddress,
     IHandshakeListener,
@@ -160,6 +165,10 @@ class Hub:
     links: list[MemoryTransport] = field(factory=list)
     dials: int = 0
     callers: int = 0
+    shut: set[tuple[str, str]] = field(factory=set)
+    """(caller, host): such calls are refused."""
+    silent: set[tuple[str, str]] = field(factory=set)
+    """(caller, host): such calls get no answer."""
 
     def network(self, key: DeviceKey, host: str = "10.0.0.1") -> MemoryNetwork:
         """Return the network as the node with that key, at that address, sees it."""
@@ -221,7 +230,10 @@ class _Endpoint:
         """Connect at once, or be refused."""
         hub = self.network.hub
         hub.dials += 1
-        if self.where not in hub.listeners:
+        way = (self.network.host, self.where[0])
+        if way in hub.silent:
+            return Deferred(lambda result: result.errback(ConnectingCancelledError(IPv4Address("TCP", *self.where))))
+        if self.where not in hub.listeners or way in hub.shut:
             return fail(ConnectionRefusedError())
         return succeed(hub.connect(self.network, factory, self.where, self.alpn))
 

@@ -42,17 +42,25 @@ class HoldingsTests(SynchronousTestCase):
     def test_who_is_gone_is_not_asked(self) -> None:
         """A member that went is no source, and has no address or name any more."""
         self.holdings.learn([("p", 7, (2,))])
-        self.assertEqual(self.holdings.addresses_of(ANNA), list(PLACES))
+        self.assertEqual(self.holdings.listed(ANNA), self.anna)
         self.assertEqual(self.holdings.name_of(ANNA), "anna")
         self.holdings.change_peers([], [2, 77])
         self.assertEqual(self.holdings.sources(WANT), (set(), {BEN}))
-        self.assertEqual((self.holdings.addresses_of(ANNA), self.holdings.name_of(ANNA)), ([], ""))
+        self.assertEqual((self.holdings.listed(ANNA), self.holdings.name_of(ANNA)), (None, ""))
 
     def test_who_comes_back_is_asked_under_its_new_number(self) -> None:
         """A member that is told of again replaces what was known of it."""
         self.holdings.change_peers([evolve(self.anna, addresses=(PLACES[1],))], [])
-        self.assertEqual(self.holdings.addresses_of(ANNA), [PLACES[1]])
+        self.assertEqual(self.holdings.listed(ANNA), evolve(self.anna, addresses=(PLACES[1],)))
         self.assertEqual(len(self.holdings.peers), 2)
+
+    def test_the_end_of_an_old_session(self) -> None:
+        """That an older session of a node is over does not take it off the list, in whatever order that is told."""
+        again = evolve(self.anna, member=9, addresses=(PLACES[1],))
+        self.holdings.change_peers([again], [])
+        self.holdings.change_peers([], [self.anna.member])
+        self.assertEqual(self.holdings.listed(ANNA), again)
+        self.assertEqual(self.holdings.sources(WANT), (set(), {ANNA, BEN}))
 
     def test_paths_of_numbers(self) -> None:
         """A number stands for a path until that is forgotten; an unknown one for none."""

@@ -485,6 +485,22 @@ class PartitionTests(NetworkCase):
         self.clock.advance(2)
         self.successResultOf(dialling)
 
+    def test_shut_out(self) -> None:
+        """Who is shut out calls in vain; the other way a connection is made, and carries both ways."""
+        self.internet.shut_out([HERE], [THERE])
+        dialling = self.dial()
+        self.clock.advance(5)
+        self.assertNoResult(dialling)
+        self.clock.advance(10)
+        self.failureResultOf(dialling, TimeoutError)
+        self.internet.let_in()
+        self.internet.shut_out([THERE], [HERE])
+        client, server = self.connect()
+        client.sendString(b"x")
+        server.sendString(b"y")
+        self.clock.advance(5)
+        self.assertEqual(([b"y"], [b"x"]), (client.events[2:], server.events[2:]))
+
     def test_abort_behind_a_partition(self) -> None:
         """The other side learns of an abort once it can."""
         client, server = self.connect()

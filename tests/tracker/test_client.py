@@ -46,7 +46,19 @@ from twistedp2p.tracker.conversation import HelloFacts
 from twistedp2p.tracker.digest import Digest
 from twistedp2p.wire import TRACKER
 
-FROM_TRACKER = {"Welcome", "Need", "Announced", "Peers", "Delta", "Holders", "HoldersOf", "Alive", "Ping", "Goodbye"}
+FROM_TRACKER = {
+    "Welcome",
+    "Need",
+    "Announced",
+    "Peers",
+    "Delta",
+    "Holders",
+    "HoldersOf",
+    "Alive",
+    "DialMe",
+    "Ping",
+    "Goodbye",
+}
 
 
 class News:
@@ -98,6 +110,9 @@ class News:
 
     def holders(self, member: int, held: list[int], lost: list[int]) -> None:
         self.heard.append(("holders", member, held, lost))
+
+    def dial_me(self, member: int) -> None:
+        self.heard.append(("dial me", member))
 
     def disconnected(self) -> None:
         self.heard.append(("disconnected",))
@@ -193,6 +208,18 @@ class SessionTests(Clients):
         self.assertIn(("announced", 1, (0, 1, 2)), news.take())
         ordered = [news.blobs[k] for k in sorted(news.blobs)]
         self.assertEqual(other.take(), [("entries", *ordered), ("end", 3)])
+
+    def test_dial_me(self) -> None:
+        """A member is asked to dial through the tracker, if there is one."""
+        news, other = News(), News("b")
+        client = self.client(news)
+        self.client(other, name="b", host="10.0.0.2")
+        other.take()
+        self.assertTrue(client.dial_me(2))
+        self.hub.pump()
+        self.assertEqual(other.take(), [("dial me", 1)])
+        self.tracker_gone()
+        self.assertFalse(client.dial_me(2))
 
     def test_long_batch(self) -> None:
         """Thousands of records need several messages each way, and arrive."""

@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.samples import TRACKER_SAMPLES
-from tests.tracker.world import KEYS, OTHER_KEYS, Member, World, blob, device, key
+from tests.tracker.world import KEYS, NOON, OTHER_KEYS, Member, World, blob, device, key
 from twistedp2p import limits
 from twistedp2p.framing.admission import Admission
 from twistedp2p.framing.handshake import prove
@@ -23,6 +23,7 @@ from twistedp2p.messages import (
     Announced,
     Blobs,
     Delta,
+    DialMe,
     Entry,
     Goodbye,
     Hello,
@@ -43,7 +44,7 @@ from twistedp2p.tracker.digest import Digest
 from twistedp2p.tracker.outgoing import listed_addresses
 from twistedp2p.wire import TRACKER
 
-TO_TRACKER = (Hello, Announce, Blobs, WhoHolds, KeepAlive, Pong, Goodbye)
+TO_TRACKER = (DialMe, Hello, Announce, Blobs, WhoHolds, KeepAlive, Pong, Goodbye)
 
 
 def framed(*messages: object) -> bytes:
@@ -72,7 +73,7 @@ class HelloTests(Tracked):
     def test_welcome(self) -> None:
         """A valid Hello is answered by Welcome, with where the member stands and was seen."""
         welcome = self.world.dial().join()
-        expected = Welcome(1, "10.0.0.1", limits.KEEPALIVE, limits.EXPIRY, welcome.epoch, 0, 0, True)
+        expected = Welcome(1, "10.0.0.1", limits.KEEPALIVE, limits.EXPIRY, welcome.epoch, 0, 0, True, NOON)
         self.assertEqual(welcome, expected)
 
     def test_byte_by_byte(self) -> None:
@@ -329,6 +330,76 @@ class ListingTests(SynchronousTestCase):
         b = world.member("b", "10.0.0.2")
         self.assertEqual(b.one(Peers).up[0].addresses[0], Address("192.168.0.9", 7000))
         world.end()
+
+
+class DialMeTests(Tracked):
+    """Who can not dial another member asks it, through the tracker, to dial."""
+
+    def test_passed_on(self) -> None:
+        """The wish reaches the member that is meant, and it alone, with the number of who asks."""
+        a, b, c = (self.world.member(name) for name in "abc")
+        a.say(DialMe(2))
+        self.assertEqual((a.take(DialMe), b.take(DialMe), c.take(DialMe)), ([], [DialMe(1)], []))
+
+    def test_after_the_listing(self) -> None:
+        """Who is asked has been told before who is asking, also if both come at once."""
+        b = self.world.member("b")
+        b.heard.clear()
+        a = self.world.dial("a")
+        a.end.write(framed(a.hello(), DialMe(1)))
+        self.world.hub.pump()
+        self.assertEqual([type(message) for message in b.heard if not isinstance(message, Delta)], [Peers, DialMe])
+
+    def test_dropped(self) -> None:
+        """A wish for a member that never was, is gone, lost its connection, or is the asking one itself, is dropped."""
+        a, gone, lost = (self.world.member(name) for name in "abc")
+        gone.say(Goodbye())
+        lost.end.abortConnection()
+        self.world.hub.pump()
+        a.say(DialMe(1), DialMe(2), DialMe(3), DialMe(99))
+        self.assertEqual((a.lost, a.take(DialMe), gone.take(DialMe), lost.take(DialMe)), (None, [], [], []))
+
+    def test_within_one_share(self) -> None:
+        """A wish does not leave its share."""
+        self.world.member("a")
+        others = [self.world.member(name, keys=OTHER_KEYS) for name in "bcd"]
+        others[0].say(DialMe(2))
+        a2 = self.world.member("e")
+        a2.say(DialMe(3))
+        self.assertEqual([len(member.take(DialMe)) for member in others], [0, 1, 0])
+
+    def test_pair_limit(self) -> None:
+        """The same wish is passed on once in an interval, also over a new connection."""
+        a, b = self.world.member("a"), self.world.member("b")
+        a.say(DialMe(2), DialMe(2))
+        again = self.world.member("a")
+        again.say(DialMe(2))
+        self.assertEqual(b.take(DialMe), [DialMe(1)])
+        self.world.hub.pass_time(limits.DIAL_ME_PAIR)
+        again.say(DialMe(2))
+        self.assertEqual(b.take(DialMe), [DialMe(3)])
+
+    def test_member_limit(self) -> None:
+        """Who asks many members is passed on up to the limit; the rest is dropped, and nobody is disconnected."""
+        a = self.world.member("a")
+        others = [self.world.member(f"m{number}", f"10.0.1.{number}") for number in range(limits.DIAL_ME_MOST + 1)]
+        a.say(*(DialMe(number + 2) for number in range(len(others))))
+        heard = [len(other.take(DialMe)) for other in others]
+        self.assertEqual(heard, [1] * limits.DIAL_ME_MOST + [0])
+        self.assertIsNone(a.lost)
+
+    def test_who_does_not_read(self) -> None:
+        """For a member that does not read its messages wishes do not pile up: one is on its way, one waits."""
+        a, b = self.world.member("a"), self.world.member("b")
+        b.end.paused = True
+        b.end.other.producer.pauseProducing()  # type: ignore[union-attr]
+        for _ in range(6):
+            a.say(DialMe(2))
+            self.world.hub.pass_time(limits.DIAL_ME_PAIR)
+        b.end.paused = False
+        b.end.other.producer.resumeProducing()  # type: ignore[union-attr]
+        self.world.hub.pump()
+        self.assertEqual(len(b.take(DialMe)), 2)
 
 
 class AnnounceTests(Tracked):

@@ -26,6 +26,8 @@ from twistedp2p.wire import TRACKER
 
 T = TypeVar("T")
 
+NOON = 1_800_000_000.0
+"""What the tracker's clock says at the beginning, seconds since 1970."""
 TRACKER_AT = ("10.0.0.9", limits.TRACKER_PORT)
 KEYS = ShareKeys.derive(b"secret secret 16", portable=False)
 OTHER_KEYS = ShareKeys.derive(b"another share 16", portable=False)
@@ -159,11 +161,15 @@ class World:
         self.directory = Directory(
             self.entropy, keepalive=keepalive, expiry=expiry, only_share=only_share, room=room
         )
-        self.local = LocalDirectory(self.directory, self.clock, room=room)
+        self.local = LocalDirectory(self.directory, self.clock, wall=self.wall, room=room)
         self.admission = admission or Admission()
         self.advertise = advertise
         self.callers: list[TrackerProtocol] = []
         self.network.listen(f"tcp:{TRACKER_AT[1]}", Made(self._take), alpn=TRACKER_ALPN)
+
+    def wall(self) -> float:
+        """Return the time of the tracker's clock."""
+        return NOON + self.clock.seconds()
 
     def _take(self, address: IAddress) -> TrackerProtocol | None:
         ticket = self.admission.enter(address)

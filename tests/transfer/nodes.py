@@ -12,7 +12,7 @@ from twistedp2p.errors import CorruptContent, NotHeld
 from twistedp2p.framing.network import PEER_ALPN
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import Address
+from twistedp2p.messages import Address, PeerInfo
 from twistedp2p.transfer.chunking import Chunker, Hashed, Manifest, content_id_of
 from twistedp2p.transfer.fetch import Fetcher
 from twistedp2p.transfer.links import Links
@@ -193,7 +193,10 @@ class Node:
         self.peers = peers if peers is not None else {}
         self.peers[self.id] = self
         self.addresses: dict[bytes, list[Address]] = {}
+        self.versions: dict[bytes, tuple[int, ...]] = {}
         self.changes: list[bytes] = []
+        self.tracker = False
+        self.asked_to_dial: list[bytes] = []
         self.links = Links(
             network=self.network,
             node=self.id,
@@ -201,20 +204,35 @@ class Node:
             name=f"peer {number}",
             versions=(1,),
             source=self.source,
-            addresses_of=self.addresses_of,
+            listed=self.listed,
             entropy=bytes,
             random=lambda: 1.0,
-            changed=self.changes.append,
+            ask_to_dial=self.ask_to_dial,
+            changed=self._changed,
             most=most,
         )
         self.fetcher = Fetcher(links=self.links, parts=self.parts, run_in_thread=execute, clock=hub.clock)
         self.network.listen("tcp:17", self.links.factory, alpn=PEER_ALPN)
 
-    def addresses_of(self, node: bytes) -> Sequence[Address]:
-        """Return where a node listens, unless the test says otherwise."""
-        if node in self.addresses:
-            return self.addresses[node]
-        return [Address(self.peers[node].host, 17)] if node in self.peers else []
+    def listed(self, node: bytes) -> PeerInfo | None:
+        """Return where a node listens and what it speaks, unless the test says otherwise."""
+        if node not in self.peers and node not in self.addresses:
+            return None
+        addresses = self.addresses.get(node)
+        if addresses is None:
+            addresses = [Address(self.peers[node].host, 17)]
+        return PeerInfo(1, node, "", self.versions.get(node, (1,)), tuple(addresses))
+
+    def ask_to_dial(self, node: bytes) -> bool:
+        """Note whom this one asks to dial it; if it has a tracker, the other one hears it."""
+        self.asked_to_dial.append(node)
+        if self.tracker:
+            self.peers[node].links.asked_to_dial(self.id)
+        return self.tracker
+
+    def _changed(self, node: bytes) -> None:
+        self.changes.append(node)
+        self.fetcher.link_changed(node)
 
     def want(
         self, names: Hashed, holders: Iterable[Node], others: Iterable[Node] = (), priority: int = 0

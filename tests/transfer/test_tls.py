@@ -16,7 +16,7 @@ from twistedp2p.errors import Unreachable
 from twistedp2p.framing.network import PEER_ALPN
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import Address
+from twistedp2p.messages import Address, PeerInfo
 from twistedp2p.transfer.fetch import Fetcher
 from twistedp2p.transfer.links import Links
 
@@ -37,7 +37,7 @@ class LoopbackTests(TestCase):
             name=f"peer {number}",
             versions=(1,),
             source=source,
-            addresses_of=self.addresses.get,  # type: ignore[arg-type]
+            listed=lambda node: PeerInfo(1, node, "", (1,), tuple(self.addresses[node])),
             entropy=os.urandom,
             random=lambda: 1.0,
             changed=self.changed,

@@ -22,9 +22,11 @@ from twisted.internet.interfaces import (
 
 from twistedp2p.identity.proof import Channel
 
-__all__ = ["PEER_ALPN", "TRACKER_ALPN", "Network", "host_of"]
+__all__ = ["PEER_ALPN", "TRACKER_ALPN", "TRACKER_VERSION", "Network", "host_of"]
 
-TRACKER_ALPN = "tp2p-tracker/1"
+TRACKER_VERSION = 1
+"""The major version of the conversation with a tracker."""
+TRACKER_ALPN = f"tp2p-tracker/{TRACKER_VERSION}"
 """The conversation with a tracker, and its major version, as TLS agrees on it (RFC 7301)."""
 PEER_ALPN = "tp2p-peer/1"
 """The conversation between two peers."""

@@ -68,7 +68,7 @@ class Peer:
         self.index = index
         self.name = name[:NAME_CHARS]
         self.workers = workers
-        self.addresses: tuple[Address, ...] = ()
+        self.addresses: Callable[[], Sequence[Address]] = tuple
         self._network = network
         self._clock = clock
         self._entropy = entropy
@@ -99,7 +99,7 @@ class Peer:
         )
         self.links = self._make_links()
         self.fetcher = self._make_fetcher()
-        self.tracking = Tracking(self, entropy(NONCE_BYTES), clock)
+        self.tracking = Tracking(self, entropy(NONCE_BYTES), clock, wall)
         self.client = TrackerClient(
             network=network,
             trackers=member.invite.trackers,
@@ -146,9 +146,11 @@ class Peer:
             name=self.name,
             versions=VERSIONS,
             source=serving,
-            addresses_of=self.holdings.addresses_of,
+            listed=self.holdings.listed,
             entropy=self._entropy,
             random=self._random,
+            ask_to_dial=lambda node: self.tracking.ask_to_dial(node),
+            changed=lambda node: self.fetcher.link_changed(node),
         )
 
     def _make_fetcher(self) -> Fetcher:
@@ -172,9 +174,12 @@ class Peer:
             self._ports.append(port)
         return self._ports
 
-    def start(self, addresses: Sequence[Address]) -> None:
-        """Begin: look at the folder, and call the tracker; `addresses` are where others reach this peer."""
-        self.addresses = tuple(addresses)
+    def start(self, addresses: Callable[[], Sequence[Address]]) -> None:
+        """Begin: look at the folder, and call the tracker; `addresses` says where others reach this peer at the moment.
+
+        It is asked again for every session with a tracker, also in the state thread.
+        """
+        self.addresses = addresses
         self.observer.start()
         self.client.start()
 

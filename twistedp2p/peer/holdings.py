@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from twistedp2p.messages import Address, PeerInfo
+from twistedp2p.messages import PeerInfo
 from twistedp2p.peer.values import Want
 
 __all__ = ["Holdings"]
@@ -18,6 +18,7 @@ class Holdings:
 
     def __init__(self) -> None:
         self.peers: dict[int, PeerInfo] = {}
+        self._by_node: dict[bytes, PeerInfo] = {}
         self._holders: dict[int, set[int]] = {}
         self._numbers: dict[str, set[int]] = {}
         self._paths: dict[int, str] = {}
@@ -26,6 +27,7 @@ class Holdings:
     def new_session(self, member: int) -> None:
         """Begin anew: numbers of items and of members may mean something else now."""
         self.peers.clear()
+        self._by_node.clear()
         self._holders.clear()
         self._numbers.clear()
         self._paths.clear()
@@ -35,9 +37,12 @@ class Holdings:
         """Take in who came up or changed, and who is gone."""
         for info in up:
             if info.member != self._me:
-                self.peers[info.member] = info
+                self.peers[info.member] = self._by_node[info.node] = info
         for member in down:
-            self.peers.pop(member, None)
+            gone = self.peers.pop(member, None)
+            # A node that came back has a new session already.
+            if gone is not None and self._by_node[gone.node] is gone:
+                del self._by_node[gone.node]
 
     def learn(self, items: Iterable[tuple[str, int, tuple[int, ...]]]) -> None:
         """Take in items of a delta: (path, number, members that hold it)."""
@@ -75,13 +80,11 @@ class Holdings:
         others = {info.node for info in self.peers.values()} - holders
         return holders, others
 
-    def addresses_of(self, node: bytes) -> list[Address]:
-        """Return where a node can be reached, in the order in which to try."""
-        for info in self.peers.values():
-            if info.node == node:
-                return list(info.addresses)
-        return []
+    def listed(self, node: bytes) -> PeerInfo | None:
+        """Return how a node is listed now, None if it is not there."""
+        return self._by_node.get(node)
 
     def name_of(self, node: bytes) -> str:
         """Return the display name of a node, empty if it is not listed."""
-        return next((info.name for info in self.peers.values() if info.node == node), "")
+        info = self.listed(node)
+        return "" if info is None else info.name

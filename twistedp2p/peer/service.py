@@ -178,7 +178,7 @@ class PeerService(Service):
 
     async def _start(self) -> None:
         try:
-            addresses = await self._listen() if self.paused_since is None else []
+            addresses: Callable[[], list[Address]] = await self._listen() if self.paused_since is None else list
         except BaseException:
             # Who hears of the failure may end the process at once: nothing runs any more by then.
             self._ending = Deferred.fromCoroutine(self._stop())
@@ -192,7 +192,7 @@ class PeerService(Service):
         else:
             self._log.info("{folder} is paused: nothing of it moves until it is resumed", folder=self.member.folder)
 
-    async def _begin(self, addresses: list[Address]) -> None:
+    async def _begin(self, addresses: Callable[[], list[Address]]) -> None:
         self._watch = Watch(
             reactor=self._reactor,
             clock=self._reactor,
@@ -226,8 +226,11 @@ class PeerService(Service):
         with self._log.failuresHandled("Counting what moves failed"):
             self.board.sample()
 
-    async def _listen(self) -> list[Address]:
-        """Listen on the endpoints that were chosen, else on the port that was kept, else on a free one."""
+    async def _listen(self) -> Callable[[], list[Address]]:
+        """Listen on the endpoints that were chosen, else on the port that was kept, else on a free one.
+
+        Returns what tells where others reach this peer at the moment.
+        """
         chosen = self.member.options.listen
         kept = self.member.setting("peer_port")
         free = [(_anywhere(port),) for port in (kept, 0) if isinstance(port, int)]
@@ -245,7 +248,8 @@ class PeerService(Service):
         hosts = [host for host in (port.getHost() for port in ports) if isinstance(host, (IPv4Address, IPv6Address))]
         if hosts and not chosen:
             self.member.keep_setting("peer_port", hosts[0].port)
-        return self._reachable_at(hosts)
+        self._reachable_at(hosts)  # raises if the options can not be met
+        return lambda: self._reachable_at(hosts)
 
     def _reachable_at(self, hosts: list[IPv4Address | IPv6Address]) -> list[Address]:
         """Return where others reach this peer; the tracker adds the address that it sees this peer at."""

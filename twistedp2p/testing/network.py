@@ -72,6 +72,7 @@ class Internet:
         self._links: dict[SimTransport, tuple[str, str]] = {}
         self._calls = 0
         self._cut: set[frozenset[str]] = set()
+        self._shut: set[tuple[str, str]] = set()
 
     # -- what a run may do to it ---------------------------------------------
 
@@ -90,6 +91,19 @@ class Internet:
         self._cut.clear()
         for end in list(self._links):
             end.heal()
+
+    def shut_out(self, callers: Iterable[str], hosts: Iterable[str]) -> None:
+        """Let nothing answer calls of these `callers` to these `hosts`, like a firewall: only the hosts can dial."""
+        hosts = list(hosts)
+        self._shut.update((caller, host) for caller in callers for host in hosts if caller != host)
+
+    def let_in(self) -> None:
+        """Let everybody call everybody again."""
+        self._shut.clear()
+
+    def is_shut(self, caller: str, host: str) -> bool:
+        """Whether a call from one host to another gets no answer."""
+        return (caller, host) in self._shut or self.is_cut(caller, host)
 
     def connections(self, one: str, other: str) -> int:
         """Return how many connections there are between two hosts."""
@@ -224,7 +238,7 @@ class _Call:
         """Try to reach the other host; again, as long as nothing gets through."""
         if self.result.called or not self._network.alive:
             return
-        if self._internet.is_cut(self._network.host, self._host):
+        if self._internet.is_shut(self._network.host, self._host):
             if self._clock.seconds() >= self._give_up_at:
                 self.result.errback(Failure(TimeoutError()))
             else:

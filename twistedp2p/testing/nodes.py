@@ -104,6 +104,7 @@ class SimTracker(_Node):
             entropy=self._entropy(),
             network=self._network,
             key=self._key,
+            wall=lambda: FIRST_MOMENT + self._world.clock.seconds(),
         )
         self.service.startService()
 
@@ -169,7 +170,7 @@ class SimPeer(_Node):
         self.peer.tracking.cloned = lambda: world.unexpected(f"{self.name} was taken for a copy of itself")
         listening = Deferred.fromCoroutine(self.peer.listen([f"tcp:{PEER_PORT}"]))
         world.wait_for(listening)
-        self.peer.start([Address(self.host, PEER_PORT)])
+        self.peer.start(lambda: [Address(self.host, PEER_PORT)])
 
     def _wall(self) -> float:
         return FIRST_MOMENT + self._world.clock.seconds()

@@ -152,6 +152,10 @@ class World:
         """End all partitions."""
         self.internet.heal()
 
+    def shut_out(self, callers: Iterable[SimPeer | SimTracker], nodes: Iterable[SimPeer | SimTracker]) -> None:
+        """Let nothing answer calls of some nodes to others; those can still dial them. `internet.let_in` ends it."""
+        self.internet.shut_out([caller.host for caller in callers], [node.host for node in nodes])
+
     def break_connections(self, one: SimPeer | SimTracker, other: SimPeer | SimTracker) -> int:
         """Break all connections between two nodes, with what is on the way; return how many there were."""
         return self.internet.break_connections(one.host, other.host)

@@ -113,6 +113,13 @@ class TrackerClient:
             return fail(PeerTimeout("There is no connection to the tracker."))
         return self._conversation.who_holds(numbers)
 
+    def dial_me(self, member: int) -> bool:
+        """Ask `member`, through the tracker, to dial this peer; return whether there was a tracker to ask."""
+        if self._conversation is None or self._conversation.welcome is None:
+            return False
+        self._conversation.dial_me(member)
+        return True
+
     def reconnect(self) -> None:
         """Begin a new session now, also after `DuplicateDevice`: what was said in this one is void."""
         self._failures = 0

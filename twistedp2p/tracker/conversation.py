@@ -6,6 +6,7 @@
        Blobs, a run for each Need
     3.                                              Peers, Delta, Holders
        WhoHolds                                     HoldersOf
+       DialMe (let that member dial me)             DialMe (that member asks you to dial it)
     4. KeepAlive at every interval                  Alive, within `limits.REPLY`
        Pong                                         Ping
     5. Goodbye                                      closes
@@ -37,7 +38,8 @@ from twistedp2p.errors import (
 from twistedp2p.framing.alarm import Alarm
 from twistedp2p.framing.frames import FrameProtocol
 from twistedp2p.framing.handshake import prove
-from twistedp2p.framing.network import TRACKER_ALPN, Network
+from twistedp2p.framing.network import TRACKER_ALPN, TRACKER_VERSION, Network
+from twistedp2p.framing.versions import no_common_version
 from twistedp2p.identity.device import pin_of
 from twistedp2p.identity.proof import Channel, Role
 from twistedp2p.identity.share import ShareKeys
@@ -46,6 +48,7 @@ from twistedp2p.messages import (
     Announced,
     Blobs,
     Delta,
+    DialMe,
     Goodbye,
     Hello,
     Holders,
@@ -132,6 +135,11 @@ class TrackerConversation(FrameProtocol):
         self.send_message(WhoHolds(to_ranges(asked)))
         return answer
 
+    def dial_me(self, member: int) -> None:
+        """Ask the tracker to let this member know that it should dial this peer."""
+        if self.proven:
+            self.send_message(DialMe(member))
+
     def goodbye(self) -> None:
         """End the session on purpose: the tracker forgets this peer at once."""
         if self.proven:
@@ -180,6 +188,8 @@ class TrackerConversation(FrameProtocol):
                 held = from_ranges(message.held, limits.ITEMS_PER_PEER)
                 lost = from_ranges(message.lost, limits.ITEMS_PER_PEER)
                 self._updates.holders(message.member, held, lost)
+            case DialMe():
+                self._updates.dial_me(message.member)
             case HoldersOf():
                 self._on_holders_of(message)
             case Alive():
@@ -205,7 +215,7 @@ class TrackerConversation(FrameProtocol):
 
     def _why(self, reason: Failure) -> TwistedP2PError | None:
         if isinstance(self.error, NoCommonVersion):
-            return NoCommonVersion("The tracker speaks no version that I speak (1); update the older of the two.")
+            return NoCommonVersion(no_common_version(f"The tracker at {self._where}", (), (TRACKER_VERSION,)))
         if self.error is None and self._said_hello and self.welcome is None:
             return TwistedP2PError(
                 f"The tracker at {self._where} hung up without a word: it does not take this peer for a member."

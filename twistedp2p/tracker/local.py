@@ -1,12 +1,12 @@
 """The directory in this process: joins the pure `Directory` to the connections that listen to it.
 
 It knows who listens for which member, tells them what concerns them, gathers news of holders for up to
-`UPDATE_COALESCE`, and asks the older of two sessions of one device whether it is alive.
+`UPDATE_COALESCE`, passes on who wants to be dialled, and asks the older of two sessions of one device whether it lives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -15,6 +15,7 @@ from twistedp2p.errors import ConnectionFull, DuplicateDevice
 from twistedp2p.framing.alarm import Alarm
 from twistedp2p.messages import Holders, PeerInfo, SetDigest
 from twistedp2p.tracker.batch import Batch
+from twistedp2p.tracker.dial_wishes import DialWishes
 from twistedp2p.tracker.directory import Directory
 from twistedp2p.tracker.registry import HoldersEntry, Joining, Listener, WholeDelta
 from twistedp2p.tracker.share_directory import Applied, Joined, ShareDirectory
@@ -23,15 +24,27 @@ __all__ = ["LocalDirectory", "LocalSession"]
 
 
 class LocalDirectory:
-    """All shares of a tracker in one process; `room` is how many bytes of sealed records it may keep."""
+    """All shares of a tracker in one process.
 
-    def __init__(self, directory: Directory, clock: IReactorTime, *, room: int = limits.TRACKER_BYTES) -> None:
+    `wall` returns seconds since 1970; `room` is how many bytes of sealed records it may keep.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        clock: IReactorTime,
+        *,
+        wall: Callable[[], float],
+        room: int = limits.TRACKER_BYTES,
+    ) -> None:
         self._directory = directory
         self._clock = clock
+        self.wall = wall
         self._room = room
         self._reserved = 0
         self._listeners: dict[bytes, dict[int, Listener]] = {}
         self._coalesce: dict[bytes, Alarm] = {}
+        self._wishes: dict[bytes, DialWishes] = {}
         self.batches = 0
 
     @property
@@ -147,6 +160,16 @@ class LocalDirectory:
         self._listening(share_id).pop(session, None)
         self._forget_empty(share_id)
 
+    def dial_me(self, share_id: bytes, session: int, other: int) -> None:
+        """Tell `other` that the member of `session` asks to be dialled, unless it is not there or heard it just now."""
+        share = self._directory.share(share_id)
+        asking, asked = share.member(session), share.member(other)
+        listener = self._listening(share_id).get(other)
+        if asking is None or asked is None or listener is None or session == other:
+            return
+        if self._wishes.setdefault(share_id, DialWishes()).allow(asking.node, asked.node, self._clock.seconds()):
+            listener.dial_me(session)
+
     def _listening(self, share_id: bytes) -> dict[int, Listener]:
         return self._listeners.get(share_id, {})
 
@@ -170,6 +193,7 @@ class LocalDirectory:
     def _forget_empty(self, share_id: bytes) -> None:
         if not self._listening(share_id):
             self._listeners.pop(share_id, None)
+            self._wishes.pop(share_id, None)
             alarm = self._coalesce.pop(share_id, None)
             if alarm is not None:
                 alarm.stop()
@@ -228,6 +252,10 @@ class LocalSession:
         for number in numbers:
             share = self._share
             yield number, share.holders_of(number), share.knowers_of(number)
+
+    def dial_me(self, member: int) -> None:
+        """Pass on that this member asks to be dialled."""
+        self._directory.dial_me(self._share_id, self._session, member)
 
     async def agrees(self, known: SetDigest, held: SetDigest) -> bool:
         """Return whether these are the digests of what the directory has of the member."""

@@ -8,6 +8,7 @@
     3.                                              Peers (up and down), Delta (a whole one, in pieces),
                                                     Holders (gathered for 50 ms)
        WhoHolds                                     HoldersOf, until each item is answered
+       DialMe (let that member dial me)             DialMe, to that member
     4. KeepAlive                                    Alive
        Pong                                         Ping (another session has your device key)
     5. Goodbye                                      the member is forgotten; or the tracker's own: come back later
@@ -21,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Coroutine
 from enum import Enum
+from itertools import chain
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -40,6 +42,7 @@ from twistedp2p.messages import (
     Alive,
     Announce,
     Blobs,
+    DialMe,
     Goodbye,
     Hello,
     KeepAlive,
@@ -97,6 +100,7 @@ class TrackerProtocol(FrameProtocol):
         self._listing = False
         self._up: dict[int, PeerInfo] = {}
         self._down: set[int] = set()
+        self._asking: dict[int, None] = {}
         self._feeding = False
         self._grew = False
         self._telling = False
@@ -127,6 +131,8 @@ class TrackerProtocol(FrameProtocol):
                 self._on_blobs(message)
             case WhoHolds():
                 self._on_who_holds(message)
+            case DialMe():
+                self._session.dial_me(message.member)
             case KeepAlive():
                 self._start(self._on_keepalive(message))
             case Pong():
@@ -166,6 +172,14 @@ class TrackerProtocol(FrameProtocol):
             if self._up.pop(member, None) is None:
                 self._down.add(member)
         self._up.update((peer.member, peer) for peer in up)
+        self._list_soon()
+
+    def dial_me(self, member: int) -> None:
+        """Tell who asks to be dialled, once the member was told that it is there."""
+        self._asking[member] = None
+        self._list_soon()
+
+    def _list_soon(self) -> None:
         if self._state is State.JOINED and not self._listing:
             self._listing = True
             self._start(self._list_peers())
@@ -249,6 +263,7 @@ class TrackerProtocol(FrameProtocol):
                 target=joined.target,
                 last_applied=joined.last_applied,
                 same=joined.same,
+                time=self._registry.wall(),
             )
         )
         self.peers(session.others, ())
@@ -288,11 +303,12 @@ class TrackerProtocol(FrameProtocol):
 
     async def _list_peers(self) -> None:
         try:
-            while (self._up or self._down) and self._state is State.JOINED:
-                up, down = list(self._up.values()), sorted(self._down)
+            while (self._up or self._down or self._asking) and self._state is State.JOINED:
+                up, down, asking = list(self._up.values()), sorted(self._down), list(self._asking)
                 self._up.clear()
                 self._down.clear()
-                await self.send_stream(peers_messages(up, down))
+                self._asking.clear()
+                await self.send_stream(chain(peers_messages(up, down), map(DialMe, asking)))
         finally:
             self._listing = False
 

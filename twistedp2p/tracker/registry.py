@@ -56,6 +56,9 @@ class Listener(Protocol):
     def holds_changed(self) -> None:
         """There is news of who holds what."""
 
+    def dial_me(self, member: int) -> None:
+        """A member asks this one to dial it."""
+
     async def ping(self) -> bool:
         """Return whether the member is alive: it has 5 seconds to answer."""
 
@@ -98,6 +101,9 @@ class Session(Protocol):
     def holders_of(self, numbers: list[int]) -> Iterator[HoldersEntry]:
         """Yield who holds and who knows each of these items, in their order."""
 
+    def dial_me(self, member: int) -> None:
+        """Pass on to `member` that this one asks to be dialled; dropped if it is not there, or was asked just now."""
+
     async def agrees(self, known: SetDigest, held: SetDigest) -> bool:
         """Return whether these are the digests of what the directory has of the member."""
 
@@ -118,6 +124,9 @@ class Registry(Protocol):
     @property
     def expiry(self) -> float:
         """Seconds of silence after which a member is forgotten."""
+
+    def wall(self) -> float:
+        """Return what the tracker's clock says, seconds since 1970."""
 
     async def join(self, joining: Joining, listener: Listener) -> Session:
         """List a member, in place of an older session of the same device if that is silent.

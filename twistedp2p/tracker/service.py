@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -99,6 +100,7 @@ class TrackerService(MultiService):
     listen: Twisted endpoint descriptions; by default the tracker's port on all interfaces, IPv6 and IPv4.
     advertise: by which host and port peers elsewhere reach this tracker; found out if it is not given.
     only_share: serve this share (20 bytes) and no other.
+    wall: seconds since 1970, told to peers, so that they notice when their clock differs.
     """
 
     _log = Logger()
@@ -116,6 +118,7 @@ class TrackerService(MultiService):
         entropy: Callable[[int], bytes] = os.urandom,
         network: Network | None = None,
         key: DeviceKey | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
         self.setName("tracker")
@@ -125,7 +128,7 @@ class TrackerService(MultiService):
         self._listen = tuple(listen)
         self._advertise = advertise
         self._pure = Directory(entropy, keepalive=keepalive, expiry=expiry, only_share=only_share)
-        self._directory = LocalDirectory(self._pure, self._network.clock)
+        self._directory = LocalDirectory(self._pure, self._network.clock, wall=wall)
         self._admission = Admission()
         self._callers: set[TrackerProtocol] = set()
         self._host: str | None = None

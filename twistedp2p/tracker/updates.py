@@ -66,6 +66,9 @@ class Updates(Protocol):
     def holders(self, member: int, held: list[int], lost: list[int]) -> None:
         """A member now holds these items, and holds those no more."""
 
+    def dial_me(self, member: int) -> None:
+        """A member asks this peer to dial it."""
+
     def disconnected(self) -> None:
         """The session is over."""
 

@@ -132,6 +132,13 @@ class Fetcher:
         self._swarm.holders(content, known, others, self._clock.seconds())
         self._pump_in(0.0)
 
+    def link_changed(self, node: bytes) -> None:
+        """The connection with a node came or went: one that is there can be asked at once, whoever dialled."""
+        if self._links.link(node) is not None:
+            self._swarm.reachable(node, self._clock.seconds())
+            if self._fetches:
+                self._pump_in(0.0)
+
     def prioritise(self, content: bytes, priority: int) -> None:
         """Fetch a content sooner, or later, than so far."""
         fetch = self._fetches.get(content)

@@ -1,35 +1,34 @@
 """Live connections with other members: one a node, dialled by whoever wants something, used by both sides.
 
 Of two connections between one pair both sides keep the one that the smaller node id dialled, and the other drains.
-A node that can not be reached is left alone for a while that doubles with every failure.
+A node that can not be reached is asked through the tracker to dial this one (`dialling`), and then left alone for a
+while that doubles with every failure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistedp2p import limits
-from twistedp2p.errors import ConnectionFull, TwistedP2PError, Unreachable
+from twistedp2p.errors import ConnectionFull, NoCommonVersion, Unreachable
 from twistedp2p.framing.admission import Admission
 from twistedp2p.framing.network import PEER_ALPN, Network
+from twistedp2p.framing.versions import no_common_version
 from twistedp2p.identity.device import node_text
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import Address
+from twistedp2p.messages import Address, PeerInfo
 from twistedp2p.transfer.accepting import PeerFactory
+from twistedp2p.transfer.dialling import Dial, not_reached
 from twistedp2p.transfer.protocol import PeerProtocol
 from twistedp2p.transfer.server import ContentSource
 
 __all__ = ["Links"]
-
-_PATIENCE = (ConnectError, DNSLookupError, TwistedP2PError, OSError)
-"""What may go wrong at one address without being our fault: the next one is tried."""
 
 
 @define(eq=False)
@@ -38,10 +37,13 @@ class _Node:
 
     links: list[PeerProtocol] = field(factory=list)
     opened_at: float = 0.0
-    dial: Deferred[None] | None = None
+    dial: Dial | None = None
     waiting: list[Deferred[PeerProtocol]] = field(factory=list)
     wait: float = 0.0
     not_before: float = 0.0
+    heeded_at: float | None = None
+    addresses: tuple[Address, ...] = ()
+    trouble: str = ""
 
     @property
     def link(self) -> PeerProtocol | None:
@@ -59,9 +61,11 @@ class Links:
         name: by which this peer is shown to people.
         versions: of the conversation that this side speaks.
         source: what this side can serve.
-        addresses_of: where a node can be reached, in the order in which to try.
+        listed: how the tracker lists a node now: its versions, and its addresses in the order in which to try; None
+            if it is not there.
         entropy: random bytes.
         random: a random number from 0 to 1, so that not all dial at the same time.
+        ask_to_dial: asks a node, through the tracker, to dial this one; returns whether that was possible.
         changed: called with a node when its connection came or went.
         most: connections there may be at the same time.
     """
@@ -77,21 +81,24 @@ class Links:
         name: str,
         versions: tuple[int, ...],
         source: ContentSource,
-        addresses_of: Callable[[bytes], Sequence[Address]],
+        listed: Callable[[bytes], PeerInfo | None],
         entropy: Callable[[int], bytes],
         random: Callable[[], float],
+        ask_to_dial: Callable[[bytes], bool] = lambda node: False,
         changed: Callable[[bytes], object] = lambda node: None,
         most: int = limits.PEER_CONNECTIONS,
     ) -> None:
         self._network = network
+        self._clock = network.clock
         self._node = node
         self._keys = keys
         self._name = name
         self._versions = versions
         self._source = source
-        self._addresses_of = addresses_of
+        self._listed = listed
         self._entropy = entropy
         self._random = random
+        self._ask_to_dial = ask_to_dial
         self._changed = changed
         self._most = most
         self._nodes: dict[bytes, _Node] = {}
@@ -100,6 +107,8 @@ class Links:
         self._all: dict[PeerProtocol, None] = {}  # in the order in which they came: a simulation can be replayed
         self._stopped = False
         self.factory = PeerFactory(lambda: self._protocol(None), Admission())
+
+    # -- what there is --
 
     def link(self, node: bytes) -> PeerProtocol | None:
         """Return the live connection with a node, if there is one."""
@@ -110,59 +119,124 @@ class Links:
         """Return the connection of every node that there is one with."""
         return [known.link for known in self._nodes.values() if known.link is not None]
 
+    def unreachable(self) -> dict[bytes, str]:
+        """Return every node that is listed, was wanted and could not be reached when it was last tried; and why.
+
+        A sentence each, that says what to do; incompatible ones are among them. A node leaves this when there is a
+        connection with it, whoever dialled, or when it is listed no more. What only such nodes hold does not arrive
+        before a third member has it.
+        """
+        return {
+            node: known.trouble
+            for node, known in self._nodes.items()
+            if known.trouble and known.link is None and self._listed(node) is not None
+        }
+
+    def incompatible(self, node: bytes) -> str:
+        """Return why a listed node is not dialled: a sentence that names which side to update; empty if it may be."""
+        info = self._listed(node)
+        if info is None or not info.versions or set(info.versions) & set(self._versions):
+            return ""
+        return no_common_version(info.name or node_text(node), info.versions, self._versions)
+
+    # -- wanting a connection --
+
     def connection(self, node: bytes) -> Deferred[PeerProtocol]:
         """Return the connection with a node, dialled if there is none; all callers share one dial.
 
-        It fails with `Unreachable` if no address answers, and at once as long as `wait_for` says to wait.
+        If no address answers, the node is asked to dial this one. It fails with `Unreachable` if that is in vain too,
+        and at once as long as `wait_for` says to wait; with `NoCommonVersion` if the two can not talk.
         """
         known = self._nodes.setdefault(node, _Node())
         result: Deferred[PeerProtocol] = Deferred(known.waiting.remove)
+        incompatible = self.incompatible(node)
         if known.link is not None:
             result.callback(known.link)
+        elif incompatible:
+            self._note(node, known, incompatible)
+            result.errback(Failure(NoCommonVersion(incompatible)))
         elif self._stopped or node == self._node or self.wait_for(node) > 0:
             result.errback(Failure(Unreachable(f"{node_text(node)} can not be dialled now.")))
         else:
             known.waiting.append(result)
-            if known.dial is None:
-                known.dial = Deferred.fromCoroutine(self._dial(node))
-                known.dial.addErrback(self._not_dialled).addBoth(self._dialled, node, known)
+            self._begin_dial(node, known, lambda: self._ask_to_dial(node))
         return result
 
     def wait_for(self, node: bytes) -> float:
         """Return for how many seconds a node should not be dialled (again)."""
+        if self.incompatible(node):
+            return limits.BACKOFF_MOST
         known = self._nodes.get(node)
-        return 0.0 if known is None else max(known.not_before - self._network.clock.seconds(), 0.0)
+        if known is None:
+            return 0.0
+        left = known.not_before - self._clock.seconds()
+        # A clock that was set back must not make anybody wait longer.
+        return left if 0 < left <= limits.BACKOFF_MOST else 0.0
 
     def try_again(self, node: bytes) -> None:
-        """There is news of a node, for example an address: it may be dialled at once."""
+        """There is news of a node: it may be dialled at once. If it moved, its connection is tried."""
         known = self._nodes.get(node)
-        if known is not None:
+        info = self._listed(node)
+        if known is None:
+            return
+        known.wait = known.not_before = 0.0
+        if known.dial is not None:
+            known.dial.news()
+        moved = info is not None and info.addresses != known.addresses
+        if known.link is not None and moved:
+            known.link.check()
+        known.addresses = () if info is None else info.addresses
+
+    def asked_to_dial(self, node: bytes) -> None:
+        """A node that can not dial this one asks for a connection: dial it, if that was not done just now."""
+        known = self._nodes.setdefault(node, _Node())
+        now = self._clock.seconds()
+        just_now = known.heeded_at is not None and 0 <= now - known.heeded_at < limits.DIAL_ME_HEED
+        if just_now or self._stopped or node == self._node or self._listed(node) is None or self.incompatible(node):
+            return
+        known.heeded_at, known.not_before = now, 0.0
+        if known.link is None:
+            self._begin_dial(node, known, _nobody)
+        else:  # the other side does not have it any more, or not yet
+            known.link.check().addCallback(self._dial_if_dead, node, known)
+
+    def _dial_if_dead(self, alive: bool, node: bytes, known: _Node) -> None:
+        if not alive and known.link is None:
+            self._begin_dial(node, known, _nobody)
+
+    def check_all(self) -> None:
+        """This machine slept, or has another address: find out which connections live, and dial anew at once."""
+        self._mine.clear()
+        for known in self._nodes.values():
             known.wait = known.not_before = 0.0
+            if known.link is not None:
+                known.link.check()
 
     def stop(self) -> None:
         """Close every connection and dial no more; whoever waits for one hears that it failed."""
         self._stopped = True
         for known in self._nodes.values():
             if known.dial is not None:
-                known.dial.cancel()
+                known.dial.stop()
         for protocol in list(self._all):
             protocol.say_goodbye() if protocol.proven else protocol.abort("this peer stops")
 
     # -- dialling --
 
-    async def _dial(self, node: bytes) -> None:
-        """Try every address of a node until one leads to it."""
-        for address in self._addresses_of(node):
-            if address in self._mine:
-                continue
-            try:
-                await self._try(node, address)
-                return
-            except _PATIENCE as error:
-                self._log.debug(
-                    "No connection with {node} at {host}:{port}: {error}",
-                    node=node_text(node), host=address.host, port=address.port, error=error,
-                )  # fmt: skip
+    def _begin_dial(self, node: bytes, known: _Node, ask: Callable[[], bool]) -> None:
+        if known.dial is not None or self._stopped:
+            return
+        dial = known.dial = Dial(
+            self._clock,
+            addresses=lambda: self._places(node),
+            attempt=lambda address: Deferred.fromCoroutine(self._try(node, address)),
+            ask=ask,
+        )
+        Deferred.fromCoroutine(dial.run()).addErrback(self._not_dialled).addBoth(self._dialled, node, known, dial)
+
+    def _places(self, node: bytes) -> list[Address]:
+        info = self._listed(node)
+        return [] if info is None else [address for address in info.addresses if address not in self._mine]
 
     async def _try(self, node: bytes, address: Address) -> None:
         """Return once the connection is proven; raises if it is lost before, or is not with that node."""
@@ -173,7 +247,7 @@ class Links:
                 opening = self._opening[protocol] = Deferred(lambda _: protocol.abort("given up"))
                 await opening
             if not protocol.proven:
-                raise Unreachable("The connection was lost before both sides were known.")
+                raise protocol.ended or Unreachable("The connection was lost before both sides were known.")
         finally:
             self._opening.pop(protocol, None)
             if protocol.transport is None:
@@ -182,21 +256,29 @@ class Links:
                 self._mine.add(address)
 
     def _not_dialled(self, failure: Failure) -> None:
-        if not failure.check(CancelledError, ConnectingCancelledError):
-            self._log.failure("Dialling failed", failure=failure)
+        self._log.failure("Dialling failed", failure=failure)
 
-    def _dialled(self, _: None, node: bytes, known: _Node) -> None:
+    def _dialled(self, _: None, node: bytes, known: _Node, dial: Dial) -> None:
         known.dial = None
-        if known.link is None:
+        if known.link is None and not self._stopped:
             self._back_off(known)
+            info = self._listed(node)
+            name = node_text(node) if info is None or not info.name else info.name
+            self._note(node, known, not_reached(name, dial.failures, asked=dial.asked))
         waiting, known.waiting = known.waiting, []
         for result in waiting:
-            result.errback(Failure(Unreachable(f"{node_text(node)} can not be reached now.")))
+            result.errback(Failure(Unreachable(known.trouble or f"{node_text(node)} can not be reached now.")))
+
+    def _note(self, node: bytes, known: _Node, trouble: str) -> None:
+        """Keep why a node is not reached; say it once, not at each dial."""
+        if not known.trouble:
+            self._log.info("{trouble}", trouble=trouble)
+        known.trouble = trouble
 
     def _back_off(self, known: _Node) -> None:
         known.wait = min(max(2 * known.wait, limits.BACKOFF_FIRST), limits.BACKOFF_MOST)
         jitter = 0.5 + self._random() / 2
-        known.not_before = self._network.clock.seconds() + known.wait * jitter
+        known.not_before = self._clock.seconds() + known.wait * jitter
 
     # -- connections that come and go --
 
@@ -228,20 +310,35 @@ class Links:
             protocol.refuse(ConnectionFull("This peer has as many connections as it takes; try again later."))
             return
         known = self._nodes.setdefault(protocol.node, _Node())
+        self._keep_one(known, protocol)
+        known.opened_at = self._clock.seconds()
+        known.trouble = ""
+        waiting, known.waiting = known.waiting, []
+        for result in waiting:
+            result.callback(known.links[0])
+        opening = self._opening.pop(protocol, None)
+        if opening is not None:
+            opening.callback(None)
+        if known.dial is not None:
+            known.dial.reached()
+        self._changed(protocol.node)
+
+    def _keep_one(self, known: _Node, protocol: PeerProtocol) -> None:
+        """Put the connection to use first; the others drain once it is sure that it lives."""
         links = [*(link for link in known.links if link.proven), protocol]
         first = min(map(self._dialler, links))
         kept = [link for link in links if self._dialler(link) == first][-1]  # of two by the same side, the newer
         known.links = [kept, *(link for link in (*known.links, protocol) if link is not kept)]
-        known.opened_at = self._network.clock.seconds()
-        waiting, known.waiting = known.waiting, []
-        for result in waiting:
-            result.callback(kept)
-        for link in known.links[1:]:
-            link.drain()
-        opening = self._opening.pop(protocol, None)
-        if opening is not None:
-            opening.callback(None)
-        self._changed(protocol.node)
+        if len(known.links) > 1:
+            # Perhaps the other side dialled because it has lost that one. When it answers, it has seen both too, and
+            # asks nothing on the others any more.
+            kept.check().addCallback(self._drain, known, kept)
+
+    def _drain(self, alive: bool, known: _Node, kept: PeerProtocol) -> None:
+        if alive and kept in known.links:
+            for link in known.links:
+                if link is not kept:
+                    link.drain()
 
     def _dialler(self, link: PeerProtocol) -> bytes:
         return self._node if link.dialled else link.node
@@ -267,11 +364,16 @@ class Links:
             return
         known.links.remove(protocol)
         if not known.links:
-            if self._network.clock.seconds() - known.opened_at < limits.BACKOFF_MOST:
+            if self._clock.seconds() - known.opened_at < limits.BACKOFF_MOST:
                 self._back_off(known)
             else:
                 known.wait = 0.0
             self._changed(protocol.node)
+
+
+def _nobody() -> bool:
+    """Ask nobody to dial: it is the other side that asked."""
+    return False
 
 
 class _One(Factory):

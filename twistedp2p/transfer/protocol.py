@@ -8,7 +8,7 @@
     4. Data ..., Missing ...                <--    at the pace at which they are read
     5. hears the end                        <--    Done, or Failed with a code ("not-held" is an ordinary answer)
     6. Cancel, at any time before 5         -->    stops; Failed comes all the same
-    7. Ping                                 -->    Pong
+    7. Ping, when all was silent            -->    Pong
     8. Goodbye                              -->    closes
 
 This module dials nobody and decides nothing about whom to ask for what; `links` and `swarm` do.
@@ -24,7 +24,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistedp2p import limits
-from twistedp2p.errors import ProtocolViolation, TwistedP2PError, Unreachable, WrongPeer, code_to_error, error_to_code
+from twistedp2p.errors import (
+    NoCommonVersion,
+    ProtocolViolation,
+    TwistedP2PError,
+    Unreachable,
+    WrongPeer,
+    code_to_error,
+    error_to_code,
+)
 from twistedp2p.framing.frames import FrameProtocol
 from twistedp2p.framing.handshake import acceptor_of, dialler_of, prove, verify
 from twistedp2p.framing.network import PEER_ALPN, Network
@@ -48,6 +56,7 @@ from twistedp2p.messages import (
     Refused,
 )
 from twistedp2p.transfer.client import NotSent, ask_contents, ask_manifest, ask_range
+from twistedp2p.transfer.liveness import Liveness
 from twistedp2p.transfer.server import Contents, ContentSource
 from twistedp2p.wire import PEER
 
@@ -107,6 +116,12 @@ class PeerProtocol(FrameProtocol):
             self.clock, send=self.send_message, cancel_of=Cancel, silent=lambda: self.abort("no answers any more")
         )
         self._answers = Answers(self._answered)
+        self._liveness = Liveness(
+            self.clock,
+            ping=lambda: self.send_message(Ping()),
+            dead=lambda: self.abort("the other side gives no sign of life"),
+            busy=lambda: bool(len(self._answers)),
+        )
 
     # -- asking --
 
@@ -147,6 +162,10 @@ class PeerProtocol(FrameProtocol):
         """Ask for a range of at most `limits.RANGE_BYTES`; `sink(offset, bytes)` hears it in order, not verified."""
         return ask_range(self._requests, content, offset, length, sink, priority)
 
+    def check(self) -> Deferred[bool]:
+        """Find out whether the other side is still there; a connection that is dead is aborted."""
+        return self._liveness.check()
+
     def drain(self) -> None:
         """Close as soon as neither side waits for an answer any more."""
         self._draining_link = True
@@ -175,6 +194,7 @@ class PeerProtocol(FrameProtocol):
         if not self.proven:
             self._first(message)
             return
+        self._liveness.heard()
         match message:
             case Data():
                 self.bytes_in += len(message.payload)
@@ -208,11 +228,14 @@ class PeerProtocol(FrameProtocol):
 
     def link_lost(self, reason: Failure) -> None:
         """Fail what was asked, stop answering, and tell whoever made this connection."""
-        if self.ended is None:
+        if self.ended is None and isinstance(self.error, NoCommonVersion):
+            self.ended = self.error
+        elif self.ended is None:
             self.ended = Unreachable(f"The connection was lost: {reason.getErrorMessage()}")
         reason = Failure(self.ended)
         self._requests.lost(reason)
         self._answers.lost()
+        self._liveness.stop()
         self._lost(self, reason)
 
     # -- the messages before the proof --
@@ -231,6 +254,7 @@ class PeerProtocol(FrameProtocol):
         verify(hello.proof, role, self._channel, self._keys.share_id)
         self.name, self.versions = hello.name, hello.versions
         self.set_proven()
+        self._liveness.start()
         if not self.dialled:
             self._say_hello(Role.ACCEPT_PEER)
         self._opened(self)

@@ -172,6 +172,16 @@ class Swarm:
         load.down, load.window = until, FIRST_WINDOW
         self._empty_queue(node, now)
 
+    def reachable(self, node: bytes, now: float) -> None:
+        """That node can be asked again, sooner than was said: it takes its share of what is wanted."""
+        load = self._load(node)
+        if load.down <= now:
+            return
+        load.down = now
+        for wanted in self._wanted.values():
+            if node in wanted.holders or node in wanted.others:
+                self._queue(wanted, now)
+
     def again(self, ask: Ask, now: float) -> None:
         """That question has ended: whatever did not come is asked for again, and its bytes count no more."""
         load = self._load(ask.node)
