@@ -9,8 +9,10 @@ SPREAD := -n 2 --dist loadscope
 INTERPRETERS := python3.10 python3.11 python3.12 python3.13 python3.14
 SCHEDULES ?= 1000000
 FIRST ?= 0
+MINUTES ?= 30
+EVERY ?= 20
 
-.PHONY: help demo test test-long test-all soak lint docs clean
+.PHONY: help demo test test-long test-all soak soak-run lint docs clean
 
 help:
 	@echo "make demo       three peers and a tracker on this machine (ONCE=1: end by itself)"
@@ -18,6 +20,7 @@ help:
 	@echo "make test-long  the same with larger counts, and the tests that take minutes"
 	@echo "make test-all   the tests on every Python from 3.10 to 3.14 that is installed"
 	@echo "make soak       random schedules of the sync model (SCHEDULES=$(SCHEDULES) FIRST=$(FIRST))"
+	@echo "make soak-run   real processes that are killed all the time (MINUTES=$(MINUTES) EVERY=$(EVERY) SEED= DIR=)"
 	@echo "make lint       ruff and mypy"
 	@echo "make docs       docs/*.md as pages in docs/_build"
 	@echo "make clean      remove what these made, except .venv"
@@ -49,6 +52,10 @@ test-all:
 
 soak: .venv/.ready
 	.venv/bin/python -m tests.model.soak $(SCHEDULES) $(FIRST)
+
+soak-run: .venv/.ready
+	$(BIN)/python -m tools.soak_run --minutes $(MINUTES) --every $(EVERY) \
+		$(if $(SEED),--seed $(SEED)) $(if $(DIR),--dir $(DIR))
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

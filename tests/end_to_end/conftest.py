@@ -45,7 +45,7 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         for value in getattr(item, "funcargs", {}).values():
-            machine = getattr(value, "machine", value)
-            if isinstance(machine, Machine):
-                report.sections.extend(machine.logs())
+            for machine in getattr(value, "machines", [getattr(value, "machine", value)]):
+                if isinstance(machine, Machine):
+                    report.sections.extend(machine.logs())
     return report

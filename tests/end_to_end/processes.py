@@ -22,7 +22,18 @@ from typing import Any
 from twistedp2p.home import Home
 from twistedp2p.identity.invite import Invite, TrackerAddress
 
-__all__ = ["LOCAL", "Machine", "Peer", "Process", "Tree", "put", "tree", "wait_until"]
+__all__ = [
+    "LOCAL",
+    "Machine",
+    "Peer",
+    "Process",
+    "Tree",
+    "difference",
+    "put",
+    "still_running",
+    "tree",
+    "wait_until",
+]
 
 BIN = Path(sys.executable).parent
 LOCAL = "tcp:0:interface=127.0.0.1"
@@ -46,6 +57,18 @@ def wait_until(
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds:.0f} s: {what if isinstance(what, str) else what()}")
         time.sleep(pause)
+
+
+def still_running(processes: Iterable[Process], condition: Callable[[], bool]) -> Callable[[], bool]:
+    """Return `condition`, which now fails if one of `processes` that runs now has ended by then."""
+    alive = [process for process in processes if process.running()]
+
+    def checked() -> bool:
+        for process in alive:
+            assert process.running(), f"{process.name} has ended:\n{process.text()[-2000:]}"
+        return condition()
+
+    return checked
 
 
 def tree(folder: Path) -> Tree:
@@ -80,6 +103,11 @@ class Process:
         self.log = log
         self._popen = popen
 
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self._popen.pid
+
     def text(self) -> str:
         """Return what it printed so far."""
         return self.log.read_text(errors="replace")
@@ -104,6 +132,10 @@ class Process:
         signal end it, so that whoever started it sees why.
         """
         self.send(signal.SIGTERM)
+        self.check_end(seconds)
+
+    def check_end(self, seconds: float = _END) -> None:
+        """Wait for the end of one that was sent a signal to end; it must be clean."""
         status = self.ended(seconds)
         if status == -signal.SIGTERM:
             assert "Server Shut Down" in self.text(), f"{self.name} was ended by the signal without a shutdown"
@@ -157,6 +189,9 @@ class Machine:
     `programs` is the folder of `twistd` and `twistedp2p`.
     """
 
+    enter: tuple[str, ...] = ()
+    """Words before each command, which put it on a network of its own."""
+
     def __init__(self, base: Path, programs: Path = BIN) -> None:
         self.base = base
         self.programs = programs
@@ -171,7 +206,7 @@ class Machine:
     def start(self, name: str, *command: str, folder: Path | None = None) -> Process:
         """Start a program; with `folder`, it is a `Peer`. Its output goes to a file named after it."""
         log = self.base / f"{len(self.processes)}-{name}.log"
-        arguments = [str(self.programs / command[0]), *command[1:]]
+        arguments = [*self.enter, str(self.programs / command[0]), *command[1:]]
         with log.open("wb") as output:
             popen = subprocess.Popen(
                 arguments,
@@ -192,8 +227,7 @@ class Machine:
 
     def tracker(self, port: int = 0, *words: str) -> Process:
         """Start a tracker on loopback, and wait until it listens."""
-        listen = ("--listen", f"tcp:{port}:interface=127.0.0.1")
-        started = self.start("tracker", "twistd", "-n", "tracker", *listen, *words)
+        started = self.start("tracker", "twistd", "-n", "tracker", *self.tracker_listens(port), *words)
         # It says so before it leaves its address, which a first start leaves where there was none.
         self.wait(
             lambda: "The tracker listens on" in started.text() and self.home.tracker_address() is not None,
@@ -210,7 +244,7 @@ class Machine:
     def peer(self, name: str, *words: str) -> Peer:
         """Start `twistd -n peer` for the folder `name`; it listens on loopback only."""
         folder = self.folder(name)
-        words = ("--folder", str(folder), "--listen", LOCAL, "--name", name, *words)
+        words = ("--folder", str(folder), *self.peer_listens(), "--name", name, *words)
         started = self.start(name, "twistd", "-n", "peer", *words, folder=folder)
         assert isinstance(started, Peer)
         return started
@@ -218,7 +252,7 @@ class Machine:
     def command(self, verb: str, name: str, *words: str) -> Peer:
         """Start `twistedp2p VERB WORDS FOLDER`, a peer in the foreground, for the folder `name`."""
         folder = self.folder(name)
-        options = ("--listen", LOCAL, "--name", name)
+        options = (*self.peer_listens(), "--name", name)
         started = self.start(name, "twistedp2p", verb, *options, *words, str(folder), folder=folder)
         assert isinstance(started, Peer)
         return started
@@ -232,6 +266,14 @@ class Machine:
     def join(self, name: str, *words: str) -> Peer:
         """Start a peer that joins the share that `begin` began."""
         return self.peer(name, "--join", f"@{self.invite_file}", *words)
+
+    def tracker_listens(self, port: int) -> tuple[str, ...]:
+        """Return the words that say where a tracker listens: on loopback."""
+        return ("--listen", f"tcp:{port}:interface=127.0.0.1")
+
+    def peer_listens(self) -> tuple[str, ...]:
+        """Return the words that say where a peer listens: on loopback."""
+        return ("--listen", LOCAL)
 
     def fails(self, *command: str) -> str:
         """Run a program that must end with status 1, without a traceback; return the sentence that it ends with."""
@@ -261,21 +303,14 @@ class Machine:
 
     def wait(self, condition: Callable[[], bool], what: str | Callable[[], str], seconds: float = DEADLINE) -> None:
         """Wait as `wait_until`; fails at once if a process that was not ended by the test has ended."""
-        alive = [process for process in self.processes if process.running()]
-
-        def checked() -> bool:
-            for process in alive:
-                assert process.running(), f"{process.name} has ended:\n{process.text()[-2000:]}"
-            return condition()
-
-        wait_until(checked, what, seconds)
+        wait_until(still_running(self.processes, condition), what, seconds)
 
     def wait_for(self, peers: Iterable[Peer], expected: Tree) -> None:
         """Wait until the folders of all `peers` hold exactly `expected`."""
         for peer in peers:
             self.wait(
                 lambda peer=peer: tree(peer.folder) == expected,  # type: ignore[misc]
-                lambda peer=peer: f"{peer.name} has all there is; {_difference(tree(peer.folder), expected)}",  # type: ignore[misc]
+                lambda peer=peer: f"{peer.name} has all there is; {difference(tree(peer.folder), expected)}",  # type: ignore[misc]
             )
 
     def wait_equal(self, *peers: Peer) -> Tree:
@@ -285,7 +320,7 @@ class Machine:
             first, *others = (tree(peer.folder) for peer in peers)
             return all(other == first for other in others)
 
-        self.wait(equal, lambda: _difference(tree(peers[0].folder), tree(peers[-1].folder)))
+        self.wait(equal, lambda: difference(tree(peers[0].folder), tree(peers[-1].folder)))
         return tree(peers[0].folder)
 
     # -- ending -------------------------------------------------------------
@@ -319,7 +354,8 @@ def _shortened(text: str, most: int = 8000) -> str:
     return text if len(text) <= most else f"{text[:half]}\n[...]\n{text[-half:]}"
 
 
-def _difference(found: Tree, expected: Tree) -> str:
+def difference(found: Tree, expected: Tree) -> str:
+    """Return in which paths two trees differ, the first few of each kind."""
     missing = sorted(expected.keys() - found.keys())[:5]
     more = sorted(found.keys() - expected.keys())[:5]
     other = sorted(path for path in found.keys() & expected.keys() if found[path] != expected[path])[:5]
