@@ -179,7 +179,9 @@ def test_options_of_commands(name: str) -> None:
     """The table of a command's options has all of them and no others."""
     found = command.get_command(click.Context(command), name)
     assert found is not None
-    options = {option for parameter in found.params if isinstance(parameter, click.Option) for option in parameter.opts}
+    parts = [found, *found.commands.values()] if isinstance(found, click.Group) else [found]
+    parameters = [parameter for part in parts for parameter in part.params if isinstance(parameter, click.Option)]
+    options = {option for parameter in parameters for option in parameter.opts}
     assert table_of_options(f"twistedp2p {name}") == options
 
 

@@ -184,7 +184,7 @@ class PeerOptionTests(SynchronousTestCase):
         options = self.parsed(
             "--folder=f", "--new-share", f"--tracker={self.TRACKER}", "--listen=tcp:1", "--listen=tcp:2",
             "--advertise=h:9", "--name=kitchen", "--names=portable", "--durability=relaxed", "--home=/h",
-            "--invite-file=i", "--defaults",
+            "--invite-file=i", "--defaults", "--trash-days=0",
         ).peer_options()  # fmt: skip
         self.assertEqual(options.home.path, Path("/h"))
         here = Path.cwd()
@@ -202,6 +202,7 @@ class PeerOptionTests(SynchronousTestCase):
                 durable=False,
                 invite_file=here / "i",
                 defaults=True,
+                trash_days=0,
             ),
         )
 
@@ -264,7 +265,8 @@ class PeerOptionTests(SynchronousTestCase):
         """A value that an option does not know is refused."""
         for argument in (
             "--names=dos", "--durability=maybe", "--tracker=somewhere", "--advertise=a:b", "--name=", "--folder=",
-            "--name=" + 65 * "x", "--name=a\tb", "--listen=tcp:x",
+            "--name=" + 65 * "x", "--name=a\tb", "--listen=tcp:x", "--trash-days=-1", "--trash-days=36501",
+            "--trash-days=1.5",
         ):  # fmt: skip
             with self.subTest(argument):
                 self.refused(argument)

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 __all__ = [
     "BadAddress",
+    "BadArgument",
     "BadInvite",
     "BadPath",
     "BadProof",
@@ -57,6 +58,12 @@ class BadAddress(TwistedP2PError):
     """A HOST[:PORT] that is none; write it again."""
 
     code = "bad-address"
+
+
+class BadArgument(TwistedP2PError):
+    """A request of the control API says something that it can not; write it again."""
+
+    code = "argument"
 
 
 class BadInvite(TwistedP2PError):

@@ -156,7 +156,11 @@ WATCH_AGAIN = 60.0
 TRASH_AGAIN = 10.0
 """A displaced file is looked at again after this: a program that had it open may have gone on writing."""
 TRASH_DAYS = 30
-"""How long displaced files are kept, days."""
+"""How long displaced files are kept unless a person says otherwise, days."""
+TRASH_DAYS_MOST = 36_500
+"""The longest that a person may say, days: for ever, and still a date."""
+TRASH_SLICE = 1000
+"""Files of the trash that are told of, or removed, in one step: the peer goes on with other things in between."""
 
 # -- content ----------------------------------------------------------------
 SMALL_BYTES = 64 * 1024
@@ -220,6 +224,8 @@ SOCKET_PATH_BYTES = 103
 """Longest path of a UNIX socket that every system takes: Linux takes 107 bytes, macOS 103."""
 CONTROL_ANSWER = 10.0
 """A command waits this long for the running peer that it asks, seconds."""
+CONTROL_WORK = 600.0
+"""... and this long for what has to wait for the peer's disk: a step that publishes large files comes first."""
 STOP_WAIT = 60.0
 """A command waits this long for a peer to end, seconds: a goodbye, and the steps that are under way."""
 STOP_LOOK = 0.05

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.web.test_status import FULL
 from twistedp2p.cli.report import report
+from twistedp2p.cli.words import day
 from twistedp2p.web.status import Missing, NotShared, Status, parse_status
 
 
@@ -34,7 +35,7 @@ class ReportTests(SynchronousTestCase):
                 "    link (a symbolic link)",
                 "  1 problem",
                 "    b: The disk is full.",
-                "  trash: 1 file, 5 B; kept for 30 days",
+                f"  trash: 1 file, 5 B; kept for 7 days, the oldest from {day(1_000_000)} to {day(1_604_800)}",
             ],
         )
 

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.disk.real import RealDisk, RealFile
 from twistedp2p.disk.seam import Name, Stat
+from twistedp2p.limits import TRASH_DAYS
 from twistedp2p.paths import NameRules, RelPath
 from twistedp2p.peer.announce import Announcer
 from twistedp2p.peer.contents import Contents
@@ -25,6 +26,7 @@ from twistedp2p.peer.folder.publish import Publisher
 from twistedp2p.peer.folder.trash import TrashStore
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.look import Eye, Looked
+from twistedp2p.peer.purging import Purger
 from twistedp2p.peer.recovery import Recovery
 from twistedp2p.peer.replica import Replica
 from twistedp2p.peer.steps import Outcome, Steps
@@ -164,7 +166,8 @@ class Bench:
             waiting=self.waiting.__contains__,
         )
         self.contents = Contents(self.disk, names, self.index, self.parts, self.trash, self.eye)
-        self.recovery = Recovery(index=self.index, eye=self.eye, trash=self.trash, wall=self.wall)
+        self.recovery = Recovery(index=self.index, eye=self.eye, trash=self.trash)
+        self.purger = Purger(self.index, self.trash, days=TRASH_DAYS, wall=self.wall)
         self.publisher = Publisher(self.disk, names, self.abilities)
         self.executor = Executor(
             disk=self.disk,
@@ -188,6 +191,7 @@ class Bench:
             contents=self.contents,
             executor=self.executor,
             recovery=self.recovery,
+            purger=self.purger,
             rules=NameRules.POSIX,
             unseal=lambda blob: blob,
             key_of=lambda blob: blake3(blob).digest(16),

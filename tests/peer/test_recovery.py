@@ -8,9 +8,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.peer.bench import EARLY, Bench, BenchTestCase, Killed, content_id
+from tests.peer.bench import EARLY, Bench, BenchTestCase, Killed
 from twistedp2p.disk.seam import Name
-from twistedp2p.limits import TRASH_DAYS
 from twistedp2p.versions import Kind
 
 Story = Callable[[Bench], None]
@@ -217,25 +216,3 @@ class TrashTests(BenchTestCase):
         for _ in range(2):
             self.it.steps.recheck_trash(None)
         self.assertEqual((self.it.index.counter, len(opened)), (counter, 1))
-
-    def test_the_trash_is_emptied_after_its_time(self) -> None:
-        """What nobody needs goes after its days, from the disk and from the list."""
-        there = self.displace()
-        self.it.days = TRASH_DAYS
-        self.it.steps.recheck_trash(None)
-        self.assertTrue(there.exists())
-        self.it.days = TRASH_DAYS + 2
-        self.it.steps.recheck_trash(None)
-        self.assertFalse(there.exists())
-        self.assertEqual(list(self.it.index.trash_entries()), [])
-
-    def test_what_a_version_waits_for_is_not_purged(self) -> None:
-        """The only copy of a losing version stays for as long as its copy is not published."""
-        self.it.save("f", b"mine")
-        self.it.take_in()
-        self.it.theirs("f", b"theirs", over=False, mtime_ns=EARLY)
-        self.it.supply(content_id(b"theirs"))
-        self.it.plan()
-        self.it.days = TRASH_DAYS + 2
-        self.it.steps.recheck_trash(None)
-        self.assertEqual(self.it.trashed(), [b"theirs"])

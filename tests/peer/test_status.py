@@ -41,6 +41,7 @@ class StatusTests(SynchronousTestCase):
         self.links: list[Any] = []
         self.wants: list[Want] = []
         self.missing: int | None = None
+        self.oldest: str | None = None
         self.peer = SimpleNamespace(
             name="desk",
             member=SimpleNamespace(
@@ -49,7 +50,10 @@ class StatusTests(SynchronousTestCase):
                 key=SimpleNamespace(node_id=ME),
             ),
             index=SimpleNamespace(
-                rid=b"rid-of-a", totals=lambda: Totals(7, 2, 1000, 3, 400), trash_totals=lambda: (4, 50)
+                rid=b"rid-of-a",
+                totals=lambda: Totals(7, 2, 1000, 3, 400),
+                trash_totals=lambda: (4, 50),
+                oldest_trash=lambda: self.oldest,
             ),
             sync=SimpleNamespace(
                 in_sync=True,
@@ -57,7 +61,7 @@ class StatusTests(SynchronousTestCase):
                 wants=SimpleNamespace(all=lambda: self.wants),
             ),
             observer=SimpleNamespace(trouble=None, unreadable={}, hidden={}, scanning=False, scanned=9),
-            steps=SimpleNamespace(published=5),
+            steps=SimpleNamespace(published=5, trash_days=30),
             client=SimpleNamespace(welcome=object(), tracker=SimpleNamespace(address="192.0.2.9:17410")),
             tracking=SimpleNamespace(since=None, trouble=""),
             fetcher=SimpleNamespace(
@@ -94,7 +98,13 @@ class StatusTests(SynchronousTestCase):
         )
         self.assertEqual((status["files"], status["folders"], status["bytes"]), (7, 2, 1000))
         self.assertEqual((status["scanned"], status["published"]), (9, 5))
-        self.assertEqual(status["trash"], {"files": 4, "bytes": 50})
+        self.assertEqual(status["trash"], {"files": 4, "bytes": 50, "days": 30, "since": None, "until": None})
+
+    def test_how_long_the_trash_is_kept(self) -> None:
+        """The trash says since when its oldest file is there, and until when."""
+        self.oldest = "20231114/2213200000000001.f"
+        trash = self.board.status()["trash"]
+        self.assertEqual((trash["since"], trash["until"]), (1_700_000_000, 1_700_000_000 + 30 * 86_400))
 
     def test_it_is_json(self) -> None:
         """All of it can be written as JSON and reads the same again."""

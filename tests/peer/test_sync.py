@@ -17,6 +17,7 @@ from twistedp2p.limits import RETRY_FIRST, TRASH_AGAIN
 from twistedp2p.messages import Entry, PeerInfo, Welcome
 from twistedp2p.peer.holdings import Holdings
 from twistedp2p.peer.look import Looked
+from twistedp2p.peer.purging import Purged, Wish
 from twistedp2p.peer.replica import IndexLost
 from twistedp2p.peer.steps import Outcome, Steps
 from twistedp2p.peer.sync import Sync
@@ -36,6 +37,7 @@ class FakeSteps:
 
     def __init__(self) -> None:
         self.caught = self.may_act = self.settled = True
+        self.trash_days = 30
         self.calls: list[tuple[Any, ...]] = []
         self.results: dict[str, deque[object]] = {}
 
@@ -256,6 +258,43 @@ class LoopTests(SyncTestCase):
         self.assertTrue(self.sync.in_sync)
         self.clock.advance(TRASH_AGAIN)
         self.assertEqual(self.steps.calls[-1], ("recheck_trash", ("t",)))
+
+    def test_the_trash_waits_for_others(self) -> None:
+        """What was written to in the trash is a save: it waits until others have been heard, and is not forgotten."""
+        self.steps.caught = False
+        self.sync.recheck_trash(("t",))
+        self.turn()
+        self.assertEqual(self.steps.calls, [])
+        self.steps.caught = True
+        self.sync.delta_end(7)
+        self.turn()
+        self.assertEqual(self.steps.calls, [("end_delta", 7), ("recheck_trash", ("t",))])
+
+    def test_the_trash_is_emptied_in_steps(self) -> None:
+        """After a full scan all of the trash is looked at, and what is over its time goes, some files in each step."""
+        self.steps.leave("purge_trash", Purged(1, 1, (), (), "place"), Purged(0, 0, (), (), None))
+        self.sync.recheck_trash()
+        self.turn()
+        self.assertEqual(
+            self.steps.calls[-3:],
+            [("recheck_trash", None), ("purge_trash", Wish(30), None), ("purge_trash", Wish(30), "place")],
+        )
+        self.assertTrue(self.sync.in_sync)
+
+    def test_no_days_at_all(self) -> None:
+        """With no days to stay, displaced files go as soon as they were looked at again."""
+        self.steps.trash_days = 0
+        self.steps.leave("purge_trash", Purged(1, 1, (), (), None))
+        self.sync.recheck_trash(("t",))
+        self.turn()
+        self.assertEqual(self.steps.calls[-2:], [("recheck_trash", ("t",)), ("purge_trash", Wish(0), None)])
+
+    def test_what_was_written_to_is_brought_back(self) -> None:
+        """What a person's purge found to be written to is looked at at once."""
+        self.steps.leave("purge_trash", Purged(0, 0, (), ("t",), None))
+        self.assertEqual(self.successResultOf(self.sync.purge_trash(Wish(0), "place")).written, ("t",))
+        self.turn()
+        self.assertEqual(self.steps.calls[-2:], [("purge_trash", Wish(0), "place"), ("recheck_trash", ("t",))])
 
 
 class FailureTests(SyncTestCase):

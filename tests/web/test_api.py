@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
@@ -18,6 +19,7 @@ from twisted.trial.unittest import TestCase
 
 from twistedp2p import __version__
 from twistedp2p.errors import FolderUnusable
+from twistedp2p.peer.purging import Wish
 from twistedp2p.web.api import ControlService
 
 
@@ -56,6 +58,16 @@ class FakePeer:
             return fail(self.error)
         self.events.append(event)
         return succeed(None)
+
+    def trash(self, place: str | None, pattern: str | None) -> Deferred[dict[str, Any]]:
+        """Note what is asked for; answer with a page."""
+        self.events.append(f"trash {place!r} {pattern!r}")
+        return succeed({"items": [], "next": None})
+
+    def purge_trash(self, wish: Wish, place: str | None) -> Deferred[dict[str, Any]]:
+        """Note what is to be removed."""
+        self.events.append(f"purge {wish} {place!r}")
+        return succeed({"removed": 1})
 
 
 def _exchange(path: str, request: bytes) -> bytes:
@@ -121,6 +133,31 @@ class ControlTests(TestCase):
         self.peer.error = FolderUnusable("The port is taken.")
         code, _, body = await self.ask("POST", "/resume")
         self.assertEqual((code, body), (503, {"error": "folder", "text": "The port is taken."}))
+
+    async def test_trash(self) -> None:
+        """GET /trash lists from a place on, POST /trash removes what is said; odd names come through."""
+        odd = "20200101/0000000000000000.a\n& \u2603"
+        await self.ask("GET", "/trash?" + urlencode({"place": odd, "pattern": "*.t+t"}))
+        await self.ask("GET", "/trash")
+        code, _, body = await self.ask("POST", "/trash?" + urlencode({"older_than": 7, "pattern": odd, "place": "p"}))
+        self.assertEqual((code, body), (200, {"removed": 1}))
+        await self.ask("POST", "/trash?everything=1")
+        self.assertEqual(
+            self.peer.events,
+            [
+                f"trash {odd!r} '*.t+t'",
+                "trash None None",
+                f"purge {Wish(7, odd)} 'p'",
+                f"purge {Wish(everything=True)} None",
+            ],
+        )
+
+    async def test_what_to_remove_must_be_said(self) -> None:
+        """POST /trash without a word, or with a wrong one, removes nothing."""
+        for query in ("", "?older_than=-1", "?older_than=x", "?older_than=36501", "?everything=yes"):
+            code, _, body = await self.ask("POST", f"/trash{query}")
+            self.assertEqual((code, body["error"]), (400, "argument"), query)
+        self.assertEqual(self.peer.events, [])
 
     async def test_unknown(self) -> None:
         """Another path is 404, whatever is below or behind it."""

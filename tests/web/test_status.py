@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.errors import ProtocolViolation
-from twistedp2p.web.status import Amount, Failed, Missing, Moving, NotShared, Peer, Rates, Status, Tracker, parse_status
+from twistedp2p.web.status import Failed, Missing, Moving, NotShared, Peer, Rates, Status, Tracker, Trash, parse_status
 
 FULL = {
     "version": "0.1.0",
@@ -38,7 +38,7 @@ FULL = {
     "rates": {"in": 25.0, "out": 5.0},
     "not_shared": [{"path": "link", "reason": "a symbolic link"}],
     "errors": [{"path": "b", "text": "The disk is full."}],
-    "trash": {"files": 1, "bytes": 5},
+    "trash": {"files": 1, "bytes": 5, "days": 7, "since": 1_000_000.0, "until": 1_604_800.0},
 }
 
 
@@ -67,7 +67,7 @@ class StatusTests(SynchronousTestCase):
                 rates=Rates(25.0, 5.0),
                 not_shared=(NotShared("link", "a symbolic link"),),
                 errors=(Failed("b", "The disk is full."),),
-                trash=Amount(1, 5),
+                trash=Trash(1, 5, 7, 1_000_000.0, 1_604_800.0),
             ),
         )
 

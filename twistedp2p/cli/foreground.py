@@ -37,6 +37,7 @@ def run(
     durability: str | None,
     defaults: bool,
     invite_file: Path | None,
+    trash_days: int | None,
 ) -> None:
     """Run a peer of `folder` until it is ended, and the process with it; raises SystemExit."""
     display = display_on(sys.stderr, os.environ)
@@ -52,6 +53,7 @@ def run(
         name=name,
         durable=None if durability is None else durability == "durable",
         defaults=defaults,
+        trash_days=trash_days,
     )
 
     def print_invite(text: str) -> None:

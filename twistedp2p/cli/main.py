@@ -21,6 +21,7 @@ _COMMANDS = {
     "join": "Make a folder a member of a share.",
     "share": "Share a folder; print the invite that admits others.",
     "status": "Say what a running peer is doing.",
+    "trash": "List or remove what is kept in the trash.",
 }
 """Each in a module of its name, which is imported only when it runs: `status` needs no network of ours."""
 

@@ -10,7 +10,7 @@ import click
 
 from twistedp2p.framing.addresses import Advertised
 from twistedp2p.home import Home
-from twistedp2p.limits import NAME_CHARS
+from twistedp2p.limits import NAME_CHARS, TRASH_DAYS, TRASH_DAYS_MOST
 
 __all__ = ["FOLDER", "all_option", "home_option", "peer_options"]
 
@@ -92,6 +92,13 @@ _PEER_OPTIONS = (
         "--defaults",
         is_flag=True,
         help="Forget what was said of --listen, --advertise, --name and --durability for this folder before.",
+    ),
+    click.option(
+        "--trash-days",
+        type=click.IntRange(0, TRASH_DAYS_MOST),
+        metavar="DAYS",
+        help=f"How long files that others replaced or deleted are kept in the trash; {TRASH_DAYS} without it. "
+        "0: until no version waits for them.",
     ),
     click.option(
         "--invite-file",

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from twistedp2p.cli.progress import details, state_text
-from twistedp2p.cli.words import count, duration, rate, shown, size
-from twistedp2p.limits import TRASH_DAYS
-from twistedp2p.web.status import Peer, Status
+from twistedp2p.cli.words import count, day, duration, rate, shown, size
+from twistedp2p.web.status import Peer, Status, Trash
 
 __all__ = ["report"]
 
@@ -33,8 +32,7 @@ def report(status: Status) -> list[str]:
     problems = [": ".join(shown(word) for word in (item.path, item.text) if word) for item in status.errors]
     lines += _list(count(len(problems), "problem"), problems)
     if status.trash.files:
-        trash = f"{count(status.trash.files, 'file')}, {size(status.trash.bytes)}"
-        lines.append(f"  trash: {trash}; kept for {TRASH_DAYS} days")
+        lines.append(f"  trash: {_trash(status.trash)}")
     return lines
 
 
@@ -65,6 +63,13 @@ def _moving(status: Status) -> Iterator[str]:
         if item.rate >= 1:
             text += f", {rate(item.rate)}, {duration(max(0, item.size - item.done) / item.rate)} to go"
         yield text
+
+
+def _trash(trash: Trash) -> str:
+    text = f"{count(trash.files, 'file')}, {size(trash.bytes)}; kept for {count(trash.days, 'day')}"
+    if trash.since is not None and trash.until is not None:
+        text += f", the oldest from {day(trash.since)} to {day(trash.until)}"
+    return text
 
 
 def _list(title: str, items: list[str], total: int | None = None) -> list[str]:

@@ -19,8 +19,8 @@ __all__ = ["ask", "serves"]
 class _UNIXConnection(HTTPConnection):
     """An HTTP connection to a UNIX socket."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=CONTROL_ANSWER)
+    def __init__(self, path: str, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:
@@ -43,14 +43,16 @@ def serves(home: Home, folder: Path) -> bool:
     return True
 
 
-def ask(home: Home, folder: Path, path: str, method: str = "GET") -> dict[str, Any]:
+def ask(home: Home, folder: Path, path: str, method: str = "GET", *, seconds: float = CONTROL_ANSWER) -> dict[str, Any]:
     """Return what the peer that serves `folder` answers to a request of its API (`twistedp2p.web.api`).
+
+    It is waited for so many `seconds`.
 
     Raises:
         NotServed: no process serves the folder, or it does not answer.
         Refusal: it answers with an error; its sentence is the text.
     """
-    connection = _UNIXConnection(home.control_socket(folder))
+    connection = _UNIXConnection(home.control_socket(folder), seconds)
     try:
         connection.request(method, path)
         response = connection.getresponse()

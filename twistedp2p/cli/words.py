@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-__all__ = ["count", "duration", "moment", "rate", "shown", "size"]
+__all__ = ["count", "day", "duration", "moment", "rate", "shown", "size"]
 
 _UNITS = ("kB", "MB", "GB", "TB", "PB")
 
@@ -41,8 +41,17 @@ def duration(seconds: float) -> str:
 
 def moment(seconds: float) -> str:
     """Return a moment, seconds since 1970, as the clock on the wall here shows it: 2026-03-01 17:05."""
+    return _on_the_wall(seconds, "%Y-%m-%d %H:%M")
+
+
+def day(seconds: float) -> str:
+    """Return the day of a moment, seconds since 1970, as the calendar on the wall here shows it: 2026-03-01."""
+    return _on_the_wall(seconds, "%Y-%m-%d")
+
+
+def _on_the_wall(seconds: float, form: str) -> str:
     try:
-        return datetime.fromtimestamp(seconds, timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M")
+        return datetime.fromtimestamp(seconds, timezone.utc).astimezone().strftime(form)
     except (OverflowError, OSError, ValueError):
         return "an unknown time"
 

@@ -124,6 +124,7 @@ class Peer:
             contents=bench.contents,
             executor=bench.executor,
             recovery=bench.recovery,
+            purger=bench.purger,
             rules=bench.rules,
             unseal=lambda blob: unseal(keys, blob),
             key_of=item_key,

@@ -15,6 +15,7 @@ from twistedp2p.peer.folder.trash import TrashStore
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.look import Eye
 from twistedp2p.peer.member import Member
+from twistedp2p.peer.purging import Purger
 from twistedp2p.peer.recovery import Recovery
 
 __all__ = ["Bench"]
@@ -50,7 +51,8 @@ class Bench:
         self.trash = TrashStore(self.disk, entropy)
         self.eye = Eye(self.disk, self.names, index, rules=self.rules, durable=durable, waiting=waiting)
         self.contents = Contents(self.disk, self.names, index, self.parts, self.trash, self.eye)
-        self.recovery = Recovery(index=index, eye=self.eye, trash=self.trash, wall=wall)
+        self.recovery = Recovery(index=index, eye=self.eye, trash=self.trash)
+        self.purger = Purger(index, self.trash, days=member.trash_days, wall=wall)
         self.executor = Executor(
             disk=self.disk,
             index=index,

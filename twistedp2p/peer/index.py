@@ -379,6 +379,21 @@ class Index:
         for columns in self._slices(sql, ""):
             yield _trash(columns)
 
+    def trash_before(self, name: str | None, limit: int) -> list[Trash]:
+        """Return up to `limit` files of the trash whose names are less than `name` (None: all), the greatest first."""
+        low = _AFTER_ALL if name is None else name
+        sql = f"SELECT {_TRASH} FROM trash WHERE name < ? ORDER BY name DESC LIMIT ?"  # noqa: S608
+        return [_trash(columns) for columns in self._db.all(sql, (low, limit))]
+
+    def has_trash(self, name: str) -> bool:
+        """Whether a file in the trash is known here."""
+        return self._db.one("SELECT 1 FROM trash WHERE name = ?", (name,)) is not None
+
+    def oldest_trash(self) -> str | None:
+        """Return the name of the oldest file that is known to be in the trash, None if there is none."""
+        found = self._db.one("SELECT min(name) FROM trash")[0]
+        return None if found is None else str(found)
+
     def put_manifest(self, manifest_id: bytes, manifest: bytes) -> None:
         """Keep an encoded manifest."""
         with self.transaction():

@@ -24,6 +24,7 @@ from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.invite import Invite, TrackerAddress
 from twistedp2p.identity.seal import item_key, seal
 from twistedp2p.identity.share import SECRET_BYTES, ShareKeys
+from twistedp2p.limits import TRASH_DAYS, TRASH_DAYS_MOST
 from twistedp2p.peer.folder import mark
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.options import PeerOptions
@@ -107,6 +108,12 @@ class Member:
     def durable(self) -> bool:
         """Whether what counts as held must survive a power cut; once it is open."""
         return self.options.durable is not False
+
+    @property
+    def trash_days(self) -> int:
+        """How long displaced files are kept here, days; known also while it is not open."""
+        days = self.settings.recall(self.options).trash_days
+        return days if days is not None and 0 <= days <= TRASH_DAYS_MOST else TRASH_DAYS
 
     # -- which share --------------------------------------------------------
 

@@ -19,8 +19,9 @@ class PeerOptions:
     `folder` is shared. `invite` admits to a share; `new_share` begins one, on `tracker` if that is named.
     `portable`: a new share allows only names that Windows can store. `listen`: Twisted endpoint descriptions;
     `advertise`: HOST or HOST:PORT that others reach this machine by. `durable`: on disk before it counts.
-    `invite_file`: the invite is written there (0600) as well. `listen`, `advertise`, `name` and `durable` are
-    remembered for the folder; with `defaults` what was chosen before is forgotten.
+    `invite_file`: the invite is written there (0600) as well. `trash_days`: how long displaced files are kept.
+    `listen`, `advertise`, `name`, `durable` and `trash_days` are remembered for the folder; with `defaults` what was
+    chosen before is forgotten.
     """
 
     folder: Path
@@ -35,3 +36,4 @@ class PeerOptions:
     durable: bool | None = None
     invite_file: Path | None = None
     defaults: bool = False
+    trash_days: int | None = None

@@ -6,9 +6,8 @@ and for a publish that the disk refused half way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
-from twistedp2p.limits import TRASH_DAYS
 from twistedp2p.peer.folder.read import Read
 from twistedp2p.peer.folder.trash import TrashStore
 from twistedp2p.peer.index import Index
@@ -30,11 +29,10 @@ STILL_WRITTEN = Trouble(
 class Recovery:
     """Settles intents by what lies at their path and at their name in the trash."""
 
-    def __init__(self, *, index: Index, eye: Eye, trash: TrashStore, wall: Callable[[], float]) -> None:
+    def __init__(self, *, index: Index, eye: Eye, trash: TrashStore) -> None:
         self._index = index
         self._eye = eye
         self._trash = trash
-        self._wall = wall
 
     def settle_all(self, view: View) -> set[str]:
         """Settle every intent; return their paths, to be planned and looked at again."""
@@ -85,21 +83,6 @@ class Recovery:
             self._list(entry.name, entry.path, found, entry.kept or written)
             if written:
                 mint(view, entry.path, version_of(found.observed), None)
-
-    def purge(self) -> None:
-        """Remove from the trash what was displaced more than `limits.TRASH_DAYS` ago and no version waits for.
-
-        What the index does not know stays: nobody can tell whether a version waits for it.
-        """
-        entries = {entry.name: entry for entry in self._index.trash_entries()}
-
-        def keep(name: str) -> bool:
-            return name not in entries or self._index.needed(entries[name].content)
-
-        if self._trash.purge(self._wall(), TRASH_DAYS, keep):
-            for name in entries:
-                if self._trash.look(name) is None:
-                    self._index.drop_trash(name)
 
     def _placed(self, intent: Intent) -> Row | None:
         """Return the row of what was put in place, None if it was not (or was changed since)."""

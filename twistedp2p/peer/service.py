@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from random import SystemRandom
 from typing import Any
 
+from attrs import asdict
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredLock, succeed
@@ -31,6 +32,7 @@ from twistedp2p.peer.folder.watch import Watch
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.member import Member
 from twistedp2p.peer.options import PeerOptions
+from twistedp2p.peer.purging import Wish
 from twistedp2p.peer.settings import PAUSED
 from twistedp2p.peer.status import StatusBoard
 from twistedp2p.peer.troubles import Code, Trouble
@@ -107,6 +109,14 @@ class PeerService(Service):
     def stop(self) -> None:
         """Begin to end: called by the control API."""
         self.stopped()
+
+    def trash(self, place: str | None, pattern: str | None) -> Deferred[dict[str, Any]]:
+        """Return some of what is in the trash after `place` (see `purging.Page`), of values that JSON has."""
+        return self._workers.bulk(self.peer.bench.purger.page, place, pattern).addCallback(asdict)
+
+    def purge_trash(self, wish: Wish, place: str | None) -> Deferred[dict[str, Any]]:
+        """Remove what is wished of some of the trash (see `purging.Purged`); of values that JSON has."""
+        return self.peer.sync.purge_trash(wish, place).addCallback(asdict)
 
     def in_sync(self) -> Deferred[None]:
         """Return a Deferred that fires when this peer is in sync."""

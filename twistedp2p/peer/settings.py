@@ -20,7 +20,7 @@ PAUSED = "paused_since"
 TRACKER_PORT_KEPT = "tracker_port"
 """The setting of a folder that has its own tracker."""
 _CHOSEN = "chosen"
-_KINDS: Mapping[str, type] = {"listen": tuple, "advertise": str, "name": str, "durable": bool}
+_KINDS: Mapping[str, type] = {"listen": tuple, "advertise": str, "name": str, "durable": bool, "trash_days": int}
 """The options that are remembered, with what each is made of."""
 
 

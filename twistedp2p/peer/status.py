@@ -13,6 +13,7 @@ from twistedp2p import __version__
 from twistedp2p.identity.device import node_text
 from twistedp2p.messages import Address
 from twistedp2p.peer.assembly import Peer
+from twistedp2p.peer.folder.trash import displaced_at
 from twistedp2p.peer.values import Want
 
 __all__ = ["StatusBoard"]
@@ -162,9 +163,13 @@ class StatusBoard:
             for node, (came, went) in last.items()
         }
 
-    def _trash(self) -> dict[str, int]:
-        files, size = self._peer.index.trash_totals()
-        return {"files": files, "bytes": size}
+    def _trash(self) -> dict[str, Any]:
+        index, days = self._peer.index, self._peer.steps.trash_days
+        files, size = index.trash_totals()
+        oldest = index.oldest_trash()
+        since = None if oldest is None else displaced_at(oldest)
+        until = None if since is None else since + days * 86_400.0
+        return {"files": files, "bytes": size, "days": days, "since": since, "until": until}
 
 
 def _text(address: Address) -> str:

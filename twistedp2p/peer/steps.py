@@ -23,6 +23,7 @@ from twistedp2p.peer.folder import mark
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.look import Eye, Looked
 from twistedp2p.peer.plan import Action, Fetch, is_settled, plan
+from twistedp2p.peer.purging import Purged, Purger, Wish
 from twistedp2p.peer.recovery import STILL_WRITTEN, Recovery
 from twistedp2p.peer.replica import IndexLost, Replica, save
 from twistedp2p.peer.store import Change, View
@@ -64,6 +65,7 @@ class Steps:
         contents: Contents,
         executor: Executor,
         recovery: Recovery,
+        purger: Purger,
         rules: NameRules,
         unseal: Callable[[bytes], bytes],
         key_of: Callable[[bytes], bytes],
@@ -76,6 +78,7 @@ class Steps:
         self._contents = contents
         self._executor = executor
         self._recovery = recovery
+        self._purger = purger
         self._rules = rules
         self._unseal = unseal
         self._key_of = key_of
@@ -270,19 +273,25 @@ class Steps:
                     save(view, path, None)
 
     def recheck_trash(self, names: tuple[str, ...] | None) -> Outcome:
-        """Look again at these files in the trash: one that was written to since becomes a version again.
-
-        None: at all of them; then those whose time is over go.
-        """
+        """Look again at these files in the trash (None: at all): one that was written to since becomes a version."""
         view = View(self._index)
         with self._index.transaction():
             self._recovery.bring_back(names, view)
             touched = view.commit()
-        if names is None:
-            self._recovery.purge()
+        self._purger.unchecked.difference_update(names or ())
         self._announcer.changed(touched)
         plan, fine = self._sorted_out(touched)
         return Outcome(batches=self._next_batch(), plan=plan, planned=fine)
+
+    @property
+    def trash_days(self) -> int:
+        """How long displaced files are kept, days."""
+        return self._purger.days
+
+    def purge_trash(self, wish: Wish, place: str | None = None) -> Purged:
+        """Remove what is wished of some files of the trash; raises `FolderUnusable` if the folder lost its mark."""
+        mark.require(self._disk)
+        return self._purger.purge(wish, place)
 
     def plan(self, paths: list[str]) -> Outcome:
         """Plan these paths and carry out what can be done now; raises `FolderUnusable` if the folder lost its mark."""
@@ -316,6 +325,7 @@ class Steps:
             waiting.update({want.path: full for want in wants})  # else they would come over the network for nothing
         carried = self._executor.run(actions)
         self.published += carried.published
+        self._purger.unchecked.update(carried.displaced)
         touched |= carried.touched
         self._announcer.changed(touched)
         again, fine = self._sorted_out(carried.plan)
@@ -328,7 +338,6 @@ class Steps:
             errors=(*waiting.items(), *carried.errors.items()),
             displaced=tuple(carried.displaced),
         )
-
 
     def _sorted_out(self, paths: Iterable[str]) -> tuple[frozenset[str], tuple[str, ...]]:
         """Return which of these paths and of the folders above them to plan, and which are fine as they are.

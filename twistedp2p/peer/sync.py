@@ -23,6 +23,7 @@ from twistedp2p.peer.failures import Failures
 from twistedp2p.peer.holdings import Holdings
 from twistedp2p.peer.look import Looked
 from twistedp2p.peer.path_queue import PathQueue
+from twistedp2p.peer.purging import Purged, Wish
 from twistedp2p.peer.replica import IndexLost
 from twistedp2p.peer.steps import Outcome, Steps
 from twistedp2p.peer.troubles import Trouble, trouble_of
@@ -85,6 +86,7 @@ class Sync:
         self._waiting: list[Deferred[None]] = []
         self._failed_steps: set[IDelayedCall] = set()
         self._rechecks: set[IDelayedCall] = set()
+        self._recheck_later: list[tuple[str, ...] | None] = []
 
     # -- what others ask ----------------------------------------------------
 
@@ -210,6 +212,10 @@ class Sync:
                 self.failures.over("step")
                 if result is not None:
                     self._absorb(result)
+            if self._recheck_later and self._steps.caught:
+                waiting, self._recheck_later = self._recheck_later, []
+                for names in waiting:
+                    self.recheck_trash(names)
             self._kick()
 
         return step.addBoth(done)
@@ -340,10 +346,18 @@ class Sync:
             self._later(TRASH_AGAIN, lambda: self.recheck_trash(outcome.displaced), self._rechecks)
 
     def recheck_trash(self, names: tuple[str, ...] | None = None) -> None:
-        """Look again at these files in the trash, or at all (after a full scan): somebody may have written to them."""
+        """Look again at these files in the trash, or at all (after a full scan): somebody may have written to them.
+
+        What was written becomes a version, and so it waits, like every save, until others have been heard.
+        """
+        if not self._steps.caught:
+            self._recheck_later.append(names)
+            return
 
         def worked(outcome: Outcome) -> Outcome:
             self.failures.over("trash")
+            if names is None or not self._steps.trash_days:
+                self._purge(Wish(self._steps.trash_days))
             return outcome
 
         def failed(failure: Failure) -> None:
@@ -352,6 +366,25 @@ class Sync:
             self._retry(lambda: self.recheck_trash(names), "trash")
 
         self._step(self._workers.state(self._steps.recheck_trash, names).addCallbacks(worked, failed))
+
+    def _purge(self, wish: Wish, place: str | None = None) -> None:
+        """Remove from the trash what is wished, some files in each step."""
+
+        def go_on(purged: Purged) -> None:
+            if purged.next is not None and not self._stopped:
+                self._purge(wish, purged.next)
+
+        self._step(self._workers.state(self._steps.purge_trash, wish, place).addCallback(go_on))
+
+    def purge_trash(self, wish: Wish, place: str | None) -> Deferred[Purged]:
+        """Remove what a person wishes of some files of the trash; what was written to since it came is brought back."""
+
+        def bring_back(purged: Purged) -> Purged:
+            if purged.written:
+                self.recheck_trash(purged.written)
+            return purged
+
+        return self._workers.state(self._steps.purge_trash, wish, place).addCallback(bring_back)
 
     # -- what did not work, and the end -------------------------------------
 

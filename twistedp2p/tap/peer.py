@@ -15,7 +15,7 @@ from twistedp2p.errors import BadInvite
 from twistedp2p.home import Home
 from twistedp2p.identity.given import INVITE_VARIABLE, given_invite
 from twistedp2p.identity.invite import Invite, TrackerAddress
-from twistedp2p.limits import NAME_CHARS
+from twistedp2p.limits import NAME_CHARS, TRASH_DAYS, TRASH_DAYS_MOST
 from twistedp2p.peer.options import PeerOptions
 from twistedp2p.peer.service import PeerService
 from twistedp2p.tap.command_line import ServiceOptions, address, global_reactor, one_of, path
@@ -23,6 +23,7 @@ from twistedp2p.tap.starting import BeginningService, OneSentenceService, exit_w
 from twistedp2p.web.api import ControlService
 
 __all__ = ["Options", "makeService"]
+
 
 def _tracker(text: str) -> TrackerAddress:
     """Return the tracker of --tracker, HOST:PORT:PIN."""
@@ -37,6 +38,13 @@ def _name(text: str) -> str:
     if not 0 < len(text) <= NAME_CHARS or not text.isprintable():
         raise UsageError(f"A name has 1 to {NAME_CHARS} printable characters; choose another one with --name.")
     return text
+
+
+def _days(text: str) -> int:
+    """Return the days of --trash-days."""
+    if not (text.isdecimal() and int(text) <= TRASH_DAYS_MOST):
+        raise UsageError(f"{text!r} is not a number of days from 0 to {TRASH_DAYS_MOST}.")
+    return int(text)
 
 
 class Options(ServiceOptions):
@@ -64,6 +72,7 @@ class Options(ServiceOptions):
         ["names", None, None, "File names of a new share: posix (default) or portable.", one_of("posix", "portable")],
         ["durability", None, None, "durable (default) or relaxed.", one_of("durable", "relaxed")],
         ["home", None, None, "State folder (default: TWISTEDP2P_HOME).", path],
+        ["trash-days", None, None, f"Days that displaced files are kept (default: {TRASH_DAYS}).", _days],
         ["invite-file", None, None, "File to write the invite to (mode 0600).", path],
     ]
 
@@ -107,6 +116,7 @@ class Options(ServiceOptions):
             durable=None if self["durability"] is None else self["durability"] == "durable",
             invite_file=self["invite-file"],
             defaults=bool(self["defaults"]),
+            trash_days=self["trash-days"],
         )
 
     def _invite(self, written: str, source: str) -> Invite:

@@ -3,6 +3,8 @@
     GET  /status    the state of the peer: `twistedp2p.web.status` describes it
     GET  /invite    {"invite": TEXT}; TEXT is a secret
     GET  /version   {"version": of the package, "api": 1}
+    GET  /trash     some of the trash, the newest first: `twistedp2p.peer.purging.Page`; goes on at ?place=
+    POST /trash     removes some of it: `Purged`; ?older_than= days, ?pattern=, ?everything=1, ?place=
     POST /stop      the peer ends; answered before it does
     POST /pause     nothing moves any more, until it is resumed; answered when all is quiet
     POST /resume    the peer goes on; answered when others can reach it
@@ -32,7 +34,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from twistedp2p import __version__
-from twistedp2p.errors import FolderUnusable, TwistedP2PError
+from twistedp2p.errors import BadArgument, FolderUnusable, TwistedP2PError
+from twistedp2p.limits import TRASH_DAYS_MOST
+from twistedp2p.peer.purging import Wish
 
 __all__ = ["API_VERSION", "ControlService", "ControlSite", "ControlView"]
 
@@ -50,6 +54,12 @@ class ControlView(Protocol):
 
     def invite(self) -> str:
         """Return the invite of the share."""
+
+    def trash(self, place: str | None, pattern: str | None) -> Deferred[dict[str, Any]]:
+        """Return some of what is in the trash, after `place`."""
+
+    def purge_trash(self, wish: Wish, place: str | None) -> Deferred[dict[str, Any]]:
+        """Remove what is wished of some of what is in the trash, after `place`."""
 
     def stop(self) -> None:
         """Begin to end the peer."""
@@ -76,6 +86,10 @@ class _Api(Resource):
             b"/status": {b"GET": lambda _: (http.OK, view.status())},
             b"/invite": {b"GET": lambda _: (http.OK, {"invite": view.invite()})},
             b"/version": {b"GET": lambda _: (http.OK, {"version": __version__, "api": API_VERSION})},
+            b"/trash": {
+                b"GET": lambda words: view.trash(words.get("place"), words.get("pattern")).addCallback(_ok),
+                b"POST": lambda words: view.purge_trash(_wish(words), words.get("place")).addCallback(_ok),
+            },
             b"/stop": {b"POST": lambda _: _stop(view)},
             b"/pause": {b"POST": lambda _: view.pause().addCallback(lambda _: (http.OK, {"paused": True}))},
             b"/resume": {b"POST": lambda _: view.resume().addCallback(lambda _: (http.OK, {"paused": False}))},
@@ -92,6 +106,8 @@ class _Api(Resource):
         try:
             result = self._begin(request)
             answer = await result if isinstance(result, Deferred) else result
+        except BadArgument as error:
+            answer = http.BAD_REQUEST, {"error": error.code, "text": str(error)}
         except TwistedP2PError as error:
             answer = http.SERVICE_UNAVAILABLE, {"error": error.code, "text": str(error)}
         _send(answer, request)
@@ -123,6 +139,20 @@ def _send(answer: _Answer, request: Request) -> None:
     request.setHeader(b"content-length", b"%d" % len(text))
     request.write(text)
     request.finish()
+
+
+def _ok(body: Mapping[str, Any]) -> _Answer:
+    return http.OK, body
+
+
+def _wish(words: Mapping[str, str]) -> Wish:
+    """Return what is to be removed from the trash; it must be said."""
+    days, pattern, everything = words.get("older_than"), words.get("pattern"), words.get("everything") == "1"
+    if days is None and pattern is None and not everything:
+        raise BadArgument("Say what to remove: older_than, pattern or everything.")
+    if days is not None and not (days.isdecimal() and int(days) <= TRASH_DAYS_MOST):
+        raise BadArgument(f"older_than is a number of days from 0 to {TRASH_DAYS_MOST}.")
+    return Wish(None if days is None else int(days), pattern, everything)
 
 
 def _stop(view: ControlView) -> _Answer:

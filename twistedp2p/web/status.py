@@ -12,8 +12,9 @@ import msgspec
 from attrs import frozen
 
 from twistedp2p.errors import ProtocolViolation
+from twistedp2p.limits import TRASH_DAYS
 
-__all__ = ["Amount", "Failed", "Missing", "Moving", "NotShared", "Peer", "Rates", "Status", "Tracker", "parse_status"]
+__all__ = ["Failed", "Missing", "Moving", "NotShared", "Peer", "Rates", "Status", "Tracker", "Trash", "parse_status"]
 
 
 @frozen
@@ -83,11 +84,14 @@ class Failed:
 
 
 @frozen
-class Amount:
-    """A number of files and their size."""
+class Trash:
+    """What is in the trash; each file is kept for `days`. The oldest came at `since` and goes at `until`, if it can."""
 
     files: int = 0
     bytes: int = 0
+    days: int = TRASH_DAYS
+    since: float | None = None
+    until: float | None = None
 
 
 @frozen
@@ -114,7 +118,7 @@ class Status:
     rates: Rates = Rates()
     not_shared: tuple[NotShared, ...] = ()
     errors: tuple[Failed, ...] = ()
-    trash: Amount = Amount()
+    trash: Trash = Trash()
 
 
 def parse_status(data: object) -> Status:

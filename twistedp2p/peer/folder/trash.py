@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 from attrs import frozen
 
@@ -17,11 +17,12 @@ from twistedp2p.peer.folder.names import signature_of
 from twistedp2p.peer.folder.read import Read, read
 from twistedp2p.peer.values import Signature
 
-__all__ = ["TrashStore", "Trashed"]
+__all__ = ["TrashStore", "Trashed", "displaced_at"]
 
 _NAME = re.compile(r"([0-9]{8})/([0-9a-f]{16}\.[^/\0]+)", re.DOTALL)
+_DAY = re.compile(r"[0-9]{8}")
 _PRIVATE = 0o700
-_SERIAL_BYTES = 8
+_SERIAL_BYTES = 5
 
 
 @frozen
@@ -36,8 +37,8 @@ class Trashed:
 class TrashStore:
     """The trash of one shared folder.
 
-    A file's name here is ``YYYYMMDD/<16 hex digits>.<what it was called>``: the day (UTC) on which it was
-    displaced, and as many random digits as make the name unique. `entropy` gives that many random bytes.
+    A file's name here is ``YYYYMMDD/HHMMSS<10 hex digits>.<what it was called>``: the day and time (UTC) at which it
+    was displaced, and as many random digits as make the name unique. `entropy` gives that many random bytes.
     """
 
     def __init__(self, disk: Disk, entropy: Callable[[int], bytes]) -> None:
@@ -47,13 +48,14 @@ class TrashStore:
 
     def allocate(self, path: RelPath, now: float) -> str:
         """Return a name that nothing has, for what lies at `path`; its day, from `now` (s since 1970), is made."""
-        day = f"{_day(now):%Y%m%d}"
+        moment = datetime.fromtimestamp(now, timezone.utc)
+        day = f"{moment:%Y%m%d}"
         if day not in self._days:
             with contextlib.suppress(FileExistsError):
                 self._disk.make_folder((*TRASH, day.encode()), _PRIVATE)
                 self._disk.sync_folder(TRASH)
             self._days = {day}
-        serial = self._entropy(_SERIAL_BYTES).hex()
+        serial = f"{moment:%H%M%S}{self._entropy(_SERIAL_BYTES).hex()}"
         basename = path.name.encode()[: COMPONENT_BYTES - len(serial) - 1].decode("utf-8", "ignore")
         return f"{day}/{serial}.{basename}"
 
@@ -70,13 +72,25 @@ class TrashStore:
         self._disk.rename(source, self.locate(name))
         return name
 
-    def entries(self) -> Iterator[Trashed]:
-        """Yield what is in the trash, the oldest day first."""
-        for day in self._folders():
-            for component, stat in self._disk.entries((*TRASH, day.encode())):
-                name = f"{day}/{component.decode('utf-8', 'replace')}"
-                if stat.kind is FileKind.FILE and _NAME.fullmatch(name):
-                    yield Trashed(name, name.partition(".")[2], signature_of(stat))
+    def days(self) -> list[str]:
+        """Return the days of which there is a folder, the newest first."""
+        found = [
+            component.decode()
+            for component, stat in self._disk.entries(TRASH)
+            if stat.kind is FileKind.FOLDER and _DAY.fullmatch(component.decode("ascii", "replace"))
+        ]
+        return found[::-1]
+
+    def entries_of(self, day: str) -> Iterator[Trashed]:
+        """Yield what was displaced on one day, the newest first; what others put there is none of ours."""
+        try:
+            found = self._disk.entries((*TRASH, day.encode()))
+        except FileNotFoundError:
+            return
+        for component, stat in reversed(found):
+            name = f"{day}/{component.decode('utf-8', 'replace')}"
+            if stat.kind is FileKind.FILE and _NAME.fullmatch(name) and name.encode().endswith(component):
+                yield Trashed(name, name.partition(".")[2], signature_of(stat))
 
     def look(self, name: str) -> Signature | None:
         """Return the signature of the entry now, None if there is none."""
@@ -95,28 +109,28 @@ class TrashStore:
         found = self.read(name)
         return found is not None and found.observed.content == content
 
-    def purge(self, now: float, days: int, keep: Callable[[str], bool]) -> int:
-        """Remove what was displaced more than `days` days before `now`, less what `keep` says; return how many."""
-        oldest = f"{_day(now) - timedelta(days=days):%Y%m%d}"
-        removed = 0
-        for entry in list(self.entries()):
-            if entry.name[:8] < oldest and not keep(entry.name):
-                self._disk.unlink(self.locate(entry.name))
-                removed += 1
+    def remove(self, name: str) -> None:
+        """Remove an entry for good; nothing happens if it is gone already."""
+        with contextlib.suppress(FileNotFoundError):
+            self._disk.unlink(self.locate(name))
+
+    def remove_empty_days(self) -> None:
+        """Remove the folders of days from which everything is gone; call it only between two publishes."""
         self._days.clear()
-        for day in self._folders():
-            if day < oldest:
-                with contextlib.suppress(OSError):  # not empty: something in it is kept
-                    self._disk.remove_folder((*TRASH, day.encode()))
-        return removed
-
-    def _folders(self) -> list[str]:
-        return [
-            component.decode()
-            for component, stat in self._disk.entries(TRASH)
-            if stat.kind is FileKind.FOLDER and re.fullmatch(rb"[0-9]{8}", component)
-        ]
+        for day in self.days():
+            with contextlib.suppress(OSError):  # it is not empty
+                self._disk.remove_folder((*TRASH, day.encode()))
 
 
-def _day(now: float) -> datetime:
-    return datetime.fromtimestamp(now, timezone.utc)
+def displaced_at(name: str) -> float:
+    """Return when the entry `name` was displaced, seconds since 1970; the start of its day if only that is known."""
+    year, month, day = int(name[:4]), int(name[4:6]), int(name[6:8])
+    time = name[9:15]
+    try:
+        moment = datetime(year, month, day, tzinfo=timezone.utc)
+        if time.isdecimal():
+            with contextlib.suppress(ValueError):
+                moment = moment.replace(hour=int(time[:2]), minute=int(time[2:4]), second=int(time[4:]))
+        return moment.timestamp()
+    except ValueError:
+        return 0.0  # no such day: a folder that somebody made by hand
