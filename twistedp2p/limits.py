@@ -153,6 +153,8 @@ SAID_PATHS = 10
 """Paths named in the log that have one sort of trouble; `status` lists the others."""
 WATCH_AGAIN = 60.0
 """Folders that the system let nobody watch are tried again after this: somebody may have raised its limit."""
+INDEX_AGAIN = 60.0
+"""An index that is damaged right after it was begun anew is followed by another one after this, then ever later."""
 TRASH_AGAIN = 10.0
 """A displaced file is looked at again after this: a program that had it open may have gone on writing."""
 TRASH_DAYS = 30

@@ -22,7 +22,8 @@ from twistedp2p.limits import REPLACED_RECORDS
 from twistedp2p.messages import SetDigest
 from twistedp2p.peer.index import Index, Totals, Trash
 from twistedp2p.peer.index_codec import intent_of, pack_intent, pack_register, register_of, row_columns, row_of
-from twistedp2p.peer.index_schema import STEPS, Database, IndexDamaged
+from twistedp2p.peer.index_file import IndexDamaged
+from twistedp2p.peer.index_schema import STEPS, Database
 from twistedp2p.peer.plan import is_settled
 from twistedp2p.peer.replica import holds
 from twistedp2p.peer.store import Change, Store
@@ -261,7 +262,7 @@ class OpeningTests(IndexCase):
 
     def test_not_a_database(self) -> None:
         """Any other file in its place is set aside whole, each under a name of its own."""
-        for number, text in enumerate((b"not a database" * 100, b"neither is this" * 100), 1):
+        for number, text in enumerate((b"not a database" * 100, b"neither is this" * 100, b"nor this"), 1):
             Path(self.path).write_bytes(text)
             index = self.open()
             self.assertTrue(index.lost)
@@ -295,6 +296,105 @@ class OpeningTests(IndexCase):
         index = self.open()
         index.close()
         index.close()
+
+
+class DamageTests(IndexCase):
+    """What was changed by others is not believed; what it lies in is set aside, whole."""
+
+    def make_closed(self) -> None:
+        """Make an index with something in it, and close it."""
+        index = self.open()
+        index.apply(Change(3, {"a": file(C[1]), "b": TWO}, {"a": row(C[1])}))
+        index.stamp, index.share_id = b"stamp", b"share"
+        index.close()
+
+    def execute(self, *statements: str) -> None:
+        """Change the closed index with a tool."""
+        with sqlite3.connect(self.path) as db:
+            for statement in statements:
+                db.execute(statement)
+        db.close()
+
+    def test_sum(self) -> None:
+        """The hash of a closed index lies beside it, and is gone while it is open."""
+        self.make_closed()
+        kept = Path(self.path + "-sum")
+        self.assertEqual(kept.read_text(), blake3(Path(self.path).read_bytes()).hexdigest() + "\n")
+        index = self.open()
+        self.assertFalse(kept.exists())
+        index.close()
+        self.assertTrue(kept.exists())
+
+    def test_sum_set_aside(self) -> None:
+        """An index that was changed after it was closed is set aside with its hash."""
+        self.make_closed()
+        self.execute("UPDATE rows SET executable = 1")
+        self.assertTrue(self.open().lost)
+        self.assertTrue(os.path.exists(self.path + ".damaged-1-sum"))
+
+    def test_not_closed_is_not_proven(self) -> None:
+        """A damaged index that is closed does not count as proven the next time."""
+        self.make_closed()
+        self.execute("UPDATE records SET register = x'00'")
+        os.unlink(self.path + "-sum")
+        self.assertRaises(IndexDamaged, Index, self.path, RID, seal=seal, key_of=key_of)
+        self.assertFalse(os.path.exists(self.path + "-sum"))
+
+    def test_other_file_in_its_place(self) -> None:
+        """A file that was put in the place of an open index is not taken for what was closed."""
+        index = self.open()
+        index.apply(Change(1))
+        os.rename(self.path, self.path + "-moved")
+        Path(self.path).write_bytes(b"another file")
+        index.close()
+        self.assertFalse(os.path.exists(self.path + "-sum"))
+        self.assertTrue(self.open().lost)
+
+    def test_unreadable(self) -> None:
+        """A file that can not be opened is no damage: it stays, and the error says what to look at."""
+        os.symlink(self.path, self.path)
+        error = self.assertRaises(IndexUnusable, self.open)
+        self.assertNotIsInstance(error, IndexDamaged)
+        self.assertIn("permissions", str(error))
+        self.assertTrue(os.path.islink(self.path))
+
+    def test_can_not_be_set_aside(self) -> None:
+        """A damaged index that can not be renamed is named, with what to do."""
+        self.path = os.path.join(self.mktemp(), "x" * 250)
+        os.mkdir(os.path.dirname(self.path))
+        Path(self.path).write_bytes(b"not a database" * 100)
+        self.assertIn("move it away", str(self.assertRaises(IndexUnusable, self.open)))
+
+    def test_met_while_open(self) -> None:
+        """After damage was met nothing is answered or written; `reset` sets it aside and begins anew in its place."""
+        index = self.open()
+        index.apply(Change(3, {"a": file(C[1])}))
+        index.stamp, index.share_id = b"stamp", b"share"
+        index._db.damaged("a page")
+        for call in (index.intents, lambda: index.apply(Change(4)), lambda: index.record("a"), index.trash_totals):
+            self.assertRaises(IndexDamaged, call)
+        index.reset(b"rid new!")
+        self.assertEqual((index.rid, index.counter, list(index.paths())), (b"rid new!", 0, []))
+        self.assertEqual((index.stamp, index.share_id, index.lost), (b"stamp", b"share", True))
+        self.assertTrue(os.path.exists(self.path + ".damaged-1"))
+        index.close()
+        self.assertEqual(self.open().rid, b"rid new!")
+
+    def test_record_in_an_answer(self) -> None:
+        """A record that is not what was written is not handed to the tracker."""
+        index = self.open()
+        index.apply(Change(3, {"a": file(C[1])}))
+        with index.transaction():
+            index._db.many("UPDATE records SET register = ?", [(pack_register(file(C[2])),)])
+        self.assertRaises(IndexDamaged, index.blobs, [item_of("a", file(C[1]))])
+
+    def test_impossible_change(self) -> None:
+        """A change that the tables can not take shows the damage, and is no bug of the caller."""
+        index = self.open()
+        index.apply(Change(3, {"a": file(C[1])}))
+        with index.transaction():
+            index._db.many("DELETE FROM records", [()])
+        self.assertRaises(IndexDamaged, index.apply, Change(4, {"a": file(C[1])}))
 
 
 class UpgradeTests(IndexCase):

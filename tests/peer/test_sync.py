@@ -12,10 +12,11 @@ from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from twistedp2p.errors import FolderUnusable
-from twistedp2p.limits import RETRY_FIRST, TRASH_AGAIN
+from twistedp2p.errors import FolderUnusable, NoSpace
+from twistedp2p.limits import FULL_SCAN, INDEX_AGAIN, RETRY_FIRST, TRASH_AGAIN
 from twistedp2p.messages import Entry, PeerInfo, Welcome
 from twistedp2p.peer.holdings import Holdings
+from twistedp2p.peer.index_file import IndexDamaged
 from twistedp2p.peer.look import Looked
 from twistedp2p.peer.purging import Purged, Wish
 from twistedp2p.peer.replica import IndexLost
@@ -413,6 +414,69 @@ class LostIndexTests(SyncTestCase):
         self.turn()
         self.assertEqual(self.near.calls, [("reconnect",), ("scan",)])
         self.assertTrue(self.sync.in_sync)
+
+
+class DamagedIndexTests(SyncTestCase):
+    """The index can not be read any more."""
+
+    DAMAGED = IndexDamaged("The index is damaged.")
+
+    def test_a_new_index_begins(self) -> None:
+        """Whichever step meets the damage, the index is begun anew at once, in a new session, and all is looked at."""
+        steps: dict[str, Callable[[], object]] = {
+            "stage": lambda: self.sync.delta_entries((Entry(7, b"blob"),)),
+            "acknowledged": lambda: self.sync.announced(1, ()),
+            "take": lambda: self.sync.looked(saw("x")),
+            "plan": lambda: self.sync._arrived(["x"]),
+        }
+        for name, step in steps.items():
+            self.setUp()
+            self.steps.leave(name, self.DAMAGED)
+            step()
+            self.turn()
+            self.assertEqual(self.steps.calls[1:], [("lose_index", b"new-rid!")], name)
+            self.assertEqual(self.near.calls, [("reconnect",), ("scan",)], name)
+
+    def test_the_session_waits(self) -> None:
+        """What comes in the session is not taken before the new index is there and the session over."""
+        self.steps.leave("end_delta", self.DAMAGED)
+        ended = self.sync.delta_end(5)
+        self.assertNoResult(ended)
+        self.turn()
+        self.assertIsNone(self.successResultOf(ended))
+
+    def test_once(self) -> None:
+        """Damage that several steps meet before it is mended makes one new index."""
+        for _ in range(3):
+            self.steps.leave("acknowledged", self.DAMAGED)
+            self.sync.announced(1, ())
+        self.turn()
+        self.assertEqual(self.steps.names().count("lose_index"), 1)
+
+    def test_not_hot(self) -> None:
+        """The next ones come later and later; a disk that was well for long is trusted again."""
+        moments = []
+        for wait in (0.0, INDEX_AGAIN, 2 * INDEX_AGAIN, 4 * INDEX_AGAIN):
+            self.sync.index_damaged("damaged")
+            self.assertFalse(self.sync.in_sync)
+            self.clock.advance(wait)
+            self.turn()
+            moments.append(self.steps.names().count("lose_index"))
+        self.assertEqual(moments, [1, 2, 3, 4])
+        self.clock.advance(3 * FULL_SCAN)
+        self.sync.index_damaged("damaged")
+        self.turn()
+        self.assertEqual(self.steps.names().count("lose_index"), 5)
+
+    def test_no_room_for_a_new_one(self) -> None:
+        """A new index that can not be made is tried again."""
+        self.steps.leave("lose_index", NoSpace("The disk is full."))
+        done = self.sync.index_damaged("damaged")
+        self.turn()
+        self.assertNoResult(done)
+        self.clock.advance(RETRY_FIRST)
+        self.turn()
+        self.assertIsNone(self.successResultOf(done))
 
 
 class InSyncTests(SyncTestCase):

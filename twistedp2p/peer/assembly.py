@@ -96,6 +96,7 @@ class Peer:
             found=self.sync.looked,
             settled=self.sync.settle,
             scanned=self.sync.recheck_trash,
+            damaged=self.sync.index_damaged,
         )
         self.links = self._make_links()
         self.fetcher = self._make_fetcher()

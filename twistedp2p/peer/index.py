@@ -17,14 +17,17 @@ from attrs import frozen
 
 from twistedp2p.errors import IndexUnusable
 from twistedp2p.messages import SetDigest
+from twistedp2p.peer.index_check import wrong
 from twistedp2p.peer.index_codec import (
+    Unreadable,
     inode_columns,
     intent_of,
     pack_intent,
     register_of,
     row_of,
 )
-from twistedp2p.peer.index_schema import STEPS, Database, IndexDamaged, Step, set_aside
+from twistedp2p.peer.index_file import IndexDamaged, set_aside
+from twistedp2p.peer.index_schema import STEPS, Contradiction, Database, Step
 from twistedp2p.peer.index_tally import DEAD, Tally, Totals
 from twistedp2p.peer.index_write import ROW_COLUMNS, Writer
 from twistedp2p.peer.store import Change
@@ -37,6 +40,10 @@ __all__ = ["Index", "Totals", "Trash"]
 _RID_BYTES = 8
 _SLICE = 256
 _TRASH = "name, path, content, size, time_ns, kept"
+_META = {
+    "rid": bytes, "counter": int, "epoch": bytes, "cursor": int, "life": int, "stamp": bytes, "share_id": bytes,
+    "tally": str,
+}  # fmt: skip
 _AFTER_ALL = b"\xff"  # SQLite orders every blob after every text
 
 
@@ -75,7 +82,7 @@ class Index:
         self._seal = seal
         self._key_of = key_of
         self._replaced: OrderedDict[bytes, bytes] = OrderedDict()
-        self.fresh = self._db.one("SELECT 1 FROM meta WHERE name = 'rid'") is None
+        self.fresh = self._db.one("SELECT 1 FROM meta") is None and self._db.one("SELECT 1 FROM records") is None
         self.lost = False
         try:
             if self.fresh:
@@ -83,6 +90,9 @@ class Index:
                     self._begin(rid)
                     self._set_meta(stamp=b"", share_id=b"")
             self._load()
+            if not (self.fresh or self._db.proven):
+                self._check()
+            self._db.sound = True
         except BaseException:
             self._db.close()
             raise
@@ -120,6 +130,13 @@ class Index:
 
     def _load(self) -> None:
         meta = dict(self._db.all("SELECT name, value FROM meta"))
+        for name, kind in _META.items():
+            if not isinstance(meta.get(name), kind):
+                raise self._db.damaged(f"its {name} is unreadable")
+        try:
+            self._tally = Tally.parse(meta["tally"])
+        except ValueError as error:
+            raise self._db.damaged("its totals are unreadable") from error
         self.rid: bytes = meta["rid"]
         self.counter: int = meta["counter"]
         self.epoch: bytes = meta["epoch"]
@@ -127,7 +144,30 @@ class Index:
         self._life: int = meta["life"]
         self._stamp: bytes = meta["stamp"]
         self._share_id: bytes = meta["share_id"]
-        self._tally = Tally.parse(meta["tally"])
+
+    def _check(self) -> None:
+        """Check an index that was not closed, all that can be: it may have been changed by others since."""
+        found = wrong(self._db, self.rid, self.counter, self._tally, self._item_key)
+        if found is not None:
+            raise self._db.damaged(found)
+
+    def _register(self, data: bytes) -> Register:
+        try:
+            return register_of(data)
+        except Unreadable as error:
+            raise self._db.damaged(f"{error} is unreadable") from error
+
+    def _row(self, columns: Any) -> Row:
+        try:
+            return row_of(columns)
+        except Unreadable as error:
+            raise self._db.damaged(f"{error} is unreadable") from error
+
+    def _intent(self, path: str, data: bytes) -> Intent:
+        try:
+            return intent_of(path, data)
+        except Unreadable as error:
+            raise self._db.damaged(f"{error} is unreadable") from error
 
     def _set_meta(self, **values: object) -> None:
         self._db.many("REPLACE INTO meta (name, value) VALUES (?, ?)", values.items())
@@ -184,21 +224,21 @@ class Index:
     def record(self, path: str) -> Register:
         """Return the register of `path`, empty if nothing is known of it."""
         found = self._db.one("SELECT register FROM records WHERE path = ?", (path,))
-        return EMPTY if found is None else register_of(found[0])
+        return EMPTY if found is None else self._register(found[0])
 
     def row(self, path: str) -> Row | None:
         """Return what this peer put or saw on its disk at `path`."""
         found = self._db.one(f"SELECT {ROW_COLUMNS} FROM rows WHERE path = ?", (path,))  # noqa: S608
-        return None if found is None else row_of(found)
+        return None if found is None else self._row(found)
 
     def intent(self, path: str) -> Intent | None:
         """Return the publish under way at `path`."""
         found = self._db.one("SELECT intent FROM intents WHERE path = ?", (path,))
-        return None if found is None else intent_of(path, found[0])
+        return None if found is None else self._intent(path, found[0])
 
     def intents(self) -> list[Intent]:
         """Return all publishes under way."""
-        return [intent_of(*found) for found in self._db.all("SELECT path, intent FROM intents ORDER BY path")]
+        return [self._intent(*found) for found in self._db.all("SELECT path, intent FROM intents ORDER BY path")]
 
     def live_below(self, path: str) -> Iterator[str]:
         """Yield the paths strictly below `path` whose winner is live."""
@@ -225,6 +265,13 @@ class Index:
 
     def apply(self, change: Change) -> None:
         """Commit `change`, whole or not at all; durable when it returns, as the mode of durability promises."""
+        try:
+            self._apply(change)
+        except Contradiction:
+            self._check()
+            raise
+
+    def _apply(self, change: Change) -> None:
         with self.transaction():
             meta: dict[str, object] = {}
             if change.cursor is not None:
@@ -253,19 +300,44 @@ class Index:
         writer = Writer(self._db, self._tally, self._life, self._item_key, self._replaced)
         paths = iter(sorted(change.paths()))
         while piece := list(islice(paths, _SLICE)):
-            writer.write(piece, change.records, change.rows)
+            try:
+                writer.write(piece, change.records, change.rows)
+            except Unreadable as error:
+                raise self._db.damaged(f"{error} is unreadable") from error
 
     def _item_key(self, record: bytes) -> bytes:
         return self._key_of(self._seal(record))
 
     def reset(self, rid: bytes) -> None:
-        """Forget everything but the trash and the manifests, and begin a new index under a new replica id."""
+        """Forget everything but the trash and the manifests, and begin a new index under a new replica id.
+
+        One that is damaged is set aside, and forgets these too. Raises `IndexUnusable`; may be called again then.
+        """
+        try:
+            if not self._db.damage:
+                self._forget(rid)
+        except IndexDamaged:
+            pass
+        if self._db.damage:
+            self._renew(rid)
+        self._replaced.clear()
+
+    def _forget(self, rid: bytes) -> None:
         with self.transaction():
             for table in ("records", "rows", "intents", "items", "needed"):
                 self._db.many(f"DELETE FROM {table}", [()])  # noqa: S608 - the names of tables
             self._begin(rid)
             self._load()
-        self._replaced.clear()
+
+    def _renew(self, rid: bytes) -> None:
+        with self._db.lock:  # nobody may read the empty file before it is an index
+            self._db.renew()
+            with self._db.transaction():
+                self._begin(rid)
+                self._set_meta(stamp=self._stamp, share_id=self._share_id)
+            self._load()
+            self._db.sound = True
+        self.fresh = self.lost = True
 
     # -- items: records as the tracker knows them ------------------------------
 
@@ -296,8 +368,11 @@ class Index:
             found = self._db.one(
                 "SELECT path, register FROM records WHERE path = (SELECT path FROM items WHERE key = ?)", (key,)
             )
-            record = self._replaced[key] if found is None else encode_record(found[0], register_of(found[1]))
-        return self._seal(record)
+            record = self._replaced[key] if found is None else encode_record(found[0], self._register(found[1]))
+        blob = self._seal(record)
+        if self._key_of(blob) != key:
+            raise self._db.damaged("a record is not what was written")
+        return blob
 
     def unsettled(self, limit: int, after: str = "") -> list[str]:
         """Return up to `limit` paths, sorted and greater than `after`, that planning has something to do about."""
@@ -317,7 +392,7 @@ class Index:
         low, high = _span(path)
         sql = f"SELECT path, {ROW_COLUMNS} FROM rows WHERE path > ? AND path < ? ORDER BY path"  # noqa: S608
         for found in self._slices(sql, low, high):
-            yield found[0], row_of(found[1:])
+            yield found[0], self._row(found[1:])
 
     def rows_in(self, folder: str) -> Iterator[tuple[str, Row]]:
         """Yield the rows of the direct children of `folder` (empty: the shared folder itself), sorted by path."""
@@ -333,7 +408,7 @@ class Index:
                 if cut >= 0:  # on past everything below this child
                     compare, low = ">=", path[:cut] + "0"
                     break
-                yield path, row_of(columns)
+                yield path, self._row(columns)
                 compare, low = ">", path
 
     def row_by_inode(self, device: int, inode: int) -> list[tuple[str, Row]]:
@@ -344,11 +419,11 @@ class Index:
         """Yield the rows that have this content, sorted by path."""
         sql = f"SELECT path, {ROW_COLUMNS} FROM rows WHERE path > ? AND content = ? ORDER BY path"  # noqa: S608
         for found in self._slices(sql, "", content):
-            yield found[0], row_of(found[1:])
+            yield found[0], self._row(found[1:])
 
     def _rows_where(self, condition: str, values: Sequence[object]) -> list[tuple[str, Row]]:
         found = self._db.all(f"SELECT path, {ROW_COLUMNS} FROM rows WHERE {condition} ORDER BY path", values)  # noqa: S608
-        return [(path, row_of(columns)) for path, *columns in found]
+        return [(path, self._row(columns)) for path, *columns in found]
 
     # -- trash and manifests -------------------------------------------------------
 

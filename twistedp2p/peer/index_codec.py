@@ -9,11 +9,26 @@ import msgspec
 from twistedp2p.peer.values import Intent, Row, Signature
 from twistedp2p.versions import Dead, Dot, Kind, Live, Register, Value, encode_value
 
-__all__ = ["inode_columns", "intent_of", "pack_intent", "pack_register", "register_of", "row_columns", "row_of"]
+__all__ = [
+    "Unreadable",
+    "inode_columns",
+    "intent_of",
+    "pack_intent",
+    "pack_register",
+    "register_of",
+    "row_columns",
+    "row_of",
+]
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 _INT64 = 2**63
+_FOREIGN = (ValueError, TypeError, LookupError, AttributeError, msgspec.MsgspecError)
+"""What comes of bytes that were not written here."""
+
+
+class Unreadable(Exception):
+    """Bytes or columns that no `pack` function or `row_columns` gave: the file was changed by somebody else."""
 
 
 def pack_register(register: Register) -> bytes:
@@ -22,11 +37,15 @@ def pack_register(register: Register) -> bytes:
 
 
 def register_of(data: bytes) -> Register:
-    """Return the register that `pack_register` gave these bytes for."""
-    context, siblings = _decode(data)
-    return Register(
-        tuple([(rid, n) for rid, n in context]), tuple([(Dot(rid, n), _value(fields)) for rid, n, fields in siblings])
-    )
+    """Return the register that `pack_register` gave these bytes for; raises `Unreadable`."""
+    try:
+        context, siblings = _decode(data)
+        return Register(
+            tuple([(rid, n) for rid, n in context]),
+            tuple([(Dot(rid, n), _value(fields)) for rid, n, fields in siblings]),
+        )
+    except _FOREIGN as error:
+        raise Unreadable("a record") from error
 
 
 def _value(fields: list[Any]) -> Value:
@@ -59,12 +78,15 @@ def row_columns(row: Row) -> tuple[object, ...]:
 
 
 def row_of(columns: Any) -> Row:
-    """Return the row of these ten columns."""
+    """Return the row of these ten columns; raises `Unreadable`."""
     rid, n, kind, content, executable, device, inode, size, mtime_ns, was_executable = columns
     signature = None
-    if inode is not None:
-        signature = Signature(int(device), int(inode), int(size), int(mtime_ns), bool(was_executable))
-    return Row(None if rid is None else Dot(rid, n), Kind(kind), content, bool(executable), signature)
+    try:
+        if inode is not None:
+            signature = Signature(int(device), int(inode), int(size), int(mtime_ns), bool(was_executable))
+        return Row(None if rid is None else Dot(rid, n), Kind(kind), content, bool(executable), signature)
+    except _FOREIGN as error:
+        raise Unreadable("a row") from error
 
 
 def inode_columns(device: int, inode: int) -> tuple[int | str, int | str]:
@@ -81,6 +103,10 @@ def pack_intent(intent: Intent) -> bytes:
 
 
 def intent_of(path: str, data: bytes) -> Intent:
-    """Return the intent that `pack_intent` gave these bytes for."""
-    before, (rid, n), kind, content, executable, trash = _decode(data)
-    return Intent(path, None if before is None else row_of(before), Dot(rid, n), Kind(kind), content, executable, trash)
+    """Return the intent that `pack_intent` gave these bytes for; raises `Unreadable`."""
+    try:
+        before, (rid, n), kind, content, executable, trash = _decode(data)
+        row = None if before is None else row_of(before)
+        return Intent(path, row, Dot(rid, n), Kind(kind), content, executable, trash)
+    except _FOREIGN as error:
+        raise Unreadable("a publish") from error

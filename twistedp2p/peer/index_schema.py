@@ -14,12 +14,18 @@ from threading import RLock
 from typing import Any
 
 from twistedp2p.errors import FolderBusy, IndexUnusable, NoSpace
+from twistedp2p.peer.index_file import IndexDamaged, forget_sum, is_as_closed, note_sum, set_aside
 
-__all__ = ["STEPS", "Database", "IndexDamaged", "Step", "set_aside"]
+__all__ = ["STEPS", "Contradiction", "Database", "Step"]
 
 Step = Callable[[sqlite3.Connection], None]
 """Brings the tables from one version of the schema to the next, inside a transaction."""
 
+Contradiction = sqlite3.IntegrityError
+"""A change that the tables can not take: a bug of ours, or they are not what was written."""
+
+_SIGNS_OF_DAMAGE = ("malformed", "not decode", "no such table", "no such column")
+"""In texts of errors that SQLite gives for other reasons too."""
 _APPLICATION = 0x74703270  # "tp2p": says whose database this is
 _CACHE_KIB = 16 * 1024
 _WAL_BYTES = 16 * 1024 * 1024
@@ -61,15 +67,15 @@ STEPS: tuple[Step, ...] = (_first_tables,)
 """One for each version of the schema; a database of version n has had the first n of them."""
 
 
-class IndexDamaged(IndexUnusable):
-    """The file is there but is not (any more) an index; it can be set aside and a new one begun."""
-
-
 class Database:
     """One open connection, shared by threads under a lock.
 
     `durable`: a commit is on the disk when it returns; otherwise it survives the end of the process, and a power
     cut may undo the last commits, but damages nothing. `steps` are the versions of the schema.
+
+    Once damage was met, every call raises `IndexDamaged`, until `renew` sets the file aside and begins an empty one.
+    `proven`: the file was what had been closed. Whoever opened it says `sound` when it has checked what it reads:
+    only then it may count as proven the next time.
 
     Raises `IndexDamaged` if the file is not a sound index, `FolderBusy` if another process has it, `IndexUnusable` if
     it can not be opened or was made by a later version.
@@ -77,16 +83,30 @@ class Database:
 
     def __init__(self, path: str, *, durable: bool, steps: Sequence[Step] = STEPS) -> None:
         self.lock = RLock()
+        self.proven = False
+        self.sound = False
+        self.damage = ""
         self._path = path
+        self._durable = durable
+        self._steps = steps
+        self._inode: tuple[int, int] | None = None
+        self._has_log = False
+        self._aside = False
         self._depth = 0
         self._doomed = False
+        self._open()
+
+    def _open(self) -> None:
+        self._inode, self._has_log = None, False
+        self.proven = is_as_closed(self._path)
         try:
-            self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+            self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise self._error(error) from error
         try:
-            self._open(durable)
-            self._bring_up_to_date(steps)
+            self._prepare(self._durable)
+            self._bring_up_to_date(self._steps)
+            self._inode = self._inode_now()
         except sqlite3.DatabaseError as error:
             self._connection.close()
             raise self._error(error) from error
@@ -94,7 +114,7 @@ class Database:
             self._connection.close()
             raise
 
-    def _open(self, durable: bool) -> None:
+    def _prepare(self, durable: bool) -> None:
         run = self._connection.execute
         # Nobody else reads this file: holding its lock saves two system calls a read.
         run("PRAGMA locking_mode = EXCLUSIVE")
@@ -105,7 +125,8 @@ class Database:
         run(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
         run(f"PRAGMA cache_size = -{_CACHE_KIB}")
         run("PRAGMA temp_store = MEMORY")
-        answer = run("PRAGMA quick_check(1)").fetchone()[0]
+        # Unlike quick_check it compares the tables with their indexes, so that a path or a content that changed shows.
+        answer = run("PRAGMA integrity_check(1)").fetchone()[0]
         if answer != "ok":
             raise IndexDamaged(f"The index {self._path} is damaged ({answer}).")
 
@@ -121,6 +142,10 @@ class Database:
                 f"The index {self._path} was made by a later version of twistedp2p ({version}; this one knows "
                 f"{len(steps)}): update this one."
             )
+        try:
+            forget_sum(self._path)
+        except OSError as error:
+            raise IndexUnusable(f"The index {self._path} can not be opened ({error.strerror}).") from error
         if version == len(steps):
             return
         with self.transaction():
@@ -132,6 +157,7 @@ class Database:
     def one(self, sql: str, values: Sequence[object] = ()) -> Any:
         """Return the first row of the answer, or None."""
         with self.lock:
+            self._refuse_damage()
             try:
                 return self._connection.execute(sql, values).fetchone()
             except sqlite3.DatabaseError as error:
@@ -140,6 +166,7 @@ class Database:
     def all(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         """Return all rows of the answer: keep it small with a LIMIT."""
         with self.lock:
+            self._refuse_damage()
             try:
                 return self._connection.execute(sql, values).fetchall()
             except sqlite3.DatabaseError as error:
@@ -164,6 +191,8 @@ class Database:
                     self._doomed = True
                     raise
                 return
+            self._refuse_damage()
+            self._refuse_removal()
             self._run("BEGIN IMMEDIATE")
             self._depth, self._doomed = 1, False
             try:
@@ -189,28 +218,71 @@ class Database:
         """Write everything into the one file and close it; safe to call again."""
         with self.lock:
             self._connection.close()
+            # Another file in its place was not closed by us.
+            if self.sound and not self.damage and self._inode == self._inode_now():
+                note_sum(self._path)
+            self.sound = False
+
+    def renew(self) -> None:
+        """Set the file aside and open an empty one in its place; raises as opening does. May be called again then."""
+        with self.lock:
+            assert not self._depth, "a new index inside a transaction"
+            self._connection.close()
+            self.sound = False
+            if not self._aside:
+                try:
+                    set_aside(self._path)
+                except OSError as error:
+                    raise IndexUnusable(
+                        f"The index {self._path} is damaged and can not be renamed ({error.strerror}): move it away."
+                    ) from error
+            # Until there is a new one, another try must not rename what this one has begun.
+            self._aside = True
+            damage, self.damage = self.damage, ""
+            try:
+                self._open()
+            except BaseException as error:
+                self._aside = not isinstance(error, IndexDamaged)
+                self.damage = damage
+                raise
+            self._aside = False
+
+    def damaged(self, text: str) -> IndexDamaged:
+        """Return the error for damage that was met, to be raised; nothing of this file is used any more."""
+        self.damage = self.damage or f"The index {self._path} is damaged ({text})."
+        return IndexDamaged(self.damage)
+
+    def _refuse_damage(self) -> None:
+        if self.damage:
+            raise IndexDamaged(self.damage)
+
+    def _refuse_removal(self) -> None:
+        """Notice that somebody removed the file: what is committed now would be gone with the end of this process."""
+        if self._inode is None:
+            return
+        log = os.path.exists(self._path + "-wal")
+        if os.path.exists(self._path) and (log or not self._has_log):
+            self._has_log = log
+        elif os.path.isdir(os.path.dirname(self._path) or "."):
+            raise self.damaged("somebody removed it")
+        # Without its folder it was not removed: that one was moved, or is not mounted.
+
+    def _inode_now(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _error(self, error: sqlite3.Error) -> Exception:
         """Return what a caller can understand for an error of SQLite; one that is our own bug stays as it is."""
         text = str(error)
-        if isinstance(error, (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.DataError)):
+        if isinstance(error, (sqlite3.ProgrammingError, Contradiction, sqlite3.DataError)):
             return error
         if "locked" in text:
             return FolderBusy(f"Another process has opened the index {self._path}: stop it first.")
         if "full" in text:
             return NoSpace(f"The disk is full ({self._path}): free some space.")
-        if type(error) is sqlite3.DatabaseError or "malformed" in text:
-            return IndexDamaged(f"The index {self._path} is damaged ({text}).")
+        if type(error) is sqlite3.DatabaseError or any(sign in text for sign in _SIGNS_OF_DAMAGE):
+            return self.damaged(text)
         return IndexUnusable(f"The index {self._path} can not be used ({text}): look at its disk and its permissions.")
-
-
-def set_aside(path: str) -> str:
-    """Rename the damaged index at `path` with its companions, and return its new name; nothing is overwritten."""
-    number = 1
-    while os.path.exists(f"{path}.damaged-{number}"):
-        number += 1
-    aside = f"{path}.damaged-{number}"
-    for suffix in ("-wal", "-shm", ""):
-        with suppress(FileNotFoundError):
-            os.replace(path + suffix, aside + suffix)
-    return aside

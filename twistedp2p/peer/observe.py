@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from twistedp2p.errors import TwistedP2PError
 from twistedp2p.limits import DELETE_SECOND_LOOK_LIVE, DELETE_SECOND_LOOK_SCAN, FULL_SCAN, RETRY_FIRST, RETRY_MOST
 from twistedp2p.peer.failures import Complaints
+from twistedp2p.peer.index_file import IndexDamaged
 from twistedp2p.peer.look import Eye, Looked
 from twistedp2p.peer.troubles import Trouble, trouble_of
 from twistedp2p.peer.workers import Workers
@@ -45,7 +46,8 @@ class Quieting(Protocol):
 class Observer:
     """Looks at one folder; `found` takes each `Looked` that has something.
 
-    `settled` is called when all is quiet, `scanned` at the end of each full scan.
+    `settled` is called when all is quiet, `scanned` at the end of each full scan, `damaged` when the index can not be
+    read any more.
     """
 
     _log = Logger()
@@ -60,6 +62,7 @@ class Observer:
         found: Callable[[Looked], None],
         settled: Callable[[], None],
         scanned: Callable[[], None] = lambda: None,
+        damaged: Callable[[str], object] = lambda reason: None,
         full_scan: float = FULL_SCAN,
     ) -> None:
         self._clock = clock
@@ -69,6 +72,7 @@ class Observer:
         self._found = found
         self._settled = settled
         self._scan_ended = scanned
+        self._damaged = damaged
         self._full_scan = full_scan
         self._due: set[str] = set()
         self._second_looks: dict[str, float] = {}
@@ -200,7 +204,9 @@ class Observer:
         """Say what is wrong with the folder, and try again later: nothing counts as missing meanwhile."""
         self._slices = None
         self._incomplete = True
-        if not failure.check(TwistedP2PError, OSError):
+        if failure.check(IndexDamaged):
+            self._damaged(str(failure.value))
+        elif not failure.check(TwistedP2PError, OSError):
             self._log.failure("Looking at the folder failed", failure=failure)
         self.trouble = trouble_of(failure.value, reading=True)
         self._say("", self.trouble)

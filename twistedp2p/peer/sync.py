@@ -17,10 +17,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistedp2p.errors import TwistedP2PError
-from twistedp2p.limits import TRASH_AGAIN
+from twistedp2p.limits import FULL_SCAN, INDEX_AGAIN, TRASH_AGAIN
 from twistedp2p.messages import Entry, PeerInfo, Welcome
 from twistedp2p.peer.failures import Failures
 from twistedp2p.peer.holdings import Holdings
+from twistedp2p.peer.index_file import IndexDamaged
 from twistedp2p.peer.look import Looked
 from twistedp2p.peer.path_queue import PathQueue
 from twistedp2p.peer.purging import Purged, Wish
@@ -87,6 +88,9 @@ class Sync:
         self._failed_steps: set[IDelayedCall] = set()
         self._rechecks: set[IDelayedCall] = set()
         self._recheck_later: list[tuple[str, ...] | None] = []
+        self._healing: list[Deferred[None]] = []
+        self._next_index = float("-inf")
+        self._index_wait = INDEX_AGAIN
 
     # -- what others ask ----------------------------------------------------
 
@@ -183,6 +187,8 @@ class Sync:
                 said = "{reason}; this peer begins a new index, nothing on disk is touched"
                 self._log.warn(said, reason=str(failure.value))
                 return self.lose_index()
+            if failure.check(IndexDamaged):
+                return self.index_damaged(str(failure.value))
             self._failed(failure, "session")
             given_up: Deferred[None] = Deferred()
 
@@ -222,7 +228,9 @@ class Sync:
 
     def _failed(self, failure: Failure, what: str = "step") -> None:
         """Say what went wrong; what this disk refuses is no fault of the program, and is told in words."""
-        if failure.check(TwistedP2PError, OSError):
+        if failure.check(IndexDamaged):
+            self.index_damaged(str(failure.value))
+        elif failure.check(TwistedP2PError, OSError):
             self.failures.trouble(what, trouble_of(failure.value))
         elif not (self._stopped and failure.check(CancelledError)):
             self._log.failure("A step failed", failure=failure)
@@ -238,15 +246,39 @@ class Sync:
             if self.observer is not None:
                 self.observer.scan()
             self.failures.over("index")
+            healing, self._healing = self._healing, []
+            for one in healing:
+                one.callback(None)
             return outcome
 
         def failed(failure: Failure) -> None:
             # Until it is done nothing is taken and nothing joined: it must not stay so.
-            self._failed(failure, "index")
+            if failure.check(TwistedP2PError, OSError):
+                self.failures.trouble("index", trouble_of(failure.value))
+            else:
+                self._failed(failure, "index")
             self._retry(self.lose_index, "index")
 
         losing = self._workers.state(self._steps.lose_index, self._new_rid())
         return self._step(losing.addCallbacks(again, failed))
+
+    def index_damaged(self, reason: str) -> Deferred[None]:
+        """Begin a new index, in a new session, in place of one that can not be read; fires when that is done.
+
+        At once the first time. A disk that damages one after the other gets a new one less and less often; until
+        then nothing is taken, joined or made.
+        """
+        done: Deferred[None] = Deferred()
+        self._healing.append(done)
+        if len(self._healing) == 1:
+            said = f"{reason} It is set aside and a new one begun; the files of the folder are not touched."
+            self.failures.trouble("index", trouble_of(IndexDamaged(said)))
+            now = self._clock.seconds()
+            wait = max(0.0, self._next_index - now)
+            self._index_wait = INDEX_AGAIN if now > self._next_index + FULL_SCAN else self._index_wait * 2
+            self._next_index = now + wait + min(self._index_wait, FULL_SCAN)
+            self._later(wait, self.lose_index, self._failed_steps)
+        return done
 
     # -- the loop -----------------------------------------------------------
 
