@@ -91,6 +91,24 @@ class MemberTests(HomeTestCase):
         shutil.rmtree(self.folder)
         self.home.require_mark(self.folder)
 
+    def test_forgotten_share(self) -> None:
+        """The default invite goes with the last folder of its share, and not before."""
+        other = self.new_folder("other")
+        share = INVITE.keys().share_id
+        self.home.set_default_invite(INVITE)
+        for folder in (self.folder, other):
+            self.home.remember(folder, share)
+        self.home.forget(self.folder)
+        self.home.forget_share(SHARE)
+        self.home.forget_share(share)
+        self.assertEqual(self.home.default_invite(), INVITE)
+        self.home.forget(other)
+        self.home.forget_share(SHARE)
+        self.assertEqual(self.home.default_invite(), INVITE)
+        self.home.forget_share(share)
+        self.assertIsNone(self.home.default_invite())
+        self.home.forget_share(share)
+
     def test_lost_mark(self) -> None:
         """A member that has lost its mark is refused, with the question whether its disk is mounted."""
         self.home.remember(self.folder, SHARE)

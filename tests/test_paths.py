@@ -134,6 +134,7 @@ class StateFolderTests(SynchronousTestCase):
         for name in [
             *(".twistedp2p", ".TwistedP2P", ".TWISTEDP2P", ".twistedp2p.", ".twistedp2p ", ".twistedp2p. . "),
             *(".twisted\u200cp2p", "\ufeff.twistedp2p", ".twi\u017ftedp2p", "\uff0etwistedp2p", "\u2024twistedp2p"),
+            *(".twistedp2p-trash", ".twistedp2p-Trash-2"),
             *(".twistedp2p\ufe0f", ".tw\u2170stedp2p", ".twistedp\uff12p"),
             *("tp2p~1", "TP2P~1", "tp2p~12", "TWISTE~1", "twiste~23", "TW0a3F~1", "tp2p~\uff11", "TWISTE~1."),
             *(".twistedp2p:x", ".twistedp2p::$INDEX_ALLOCATION", "TWISTE~1::$DATA"),
@@ -144,7 +145,8 @@ class StateFolderTests(SynchronousTestCase):
 
     def test_neighbours_pass(self) -> None:
         """The file of ignore patterns, and names that only begin alike, are shared."""
-        for text in (".twistedp2pignore", "a/.twistedp2pignore", "twistedp2p", ".twistedp2p-old", ".twistedp2p/x"[:9]):
+        shared = (".twistedp2pignore", "a/.twistedp2pignore", "twistedp2p", ".twistedp2p-old", ".twistedp2p-trashed")
+        for text in (*shared, ".twistedp2p/x"[:9]):
             for rules in NameRules:
                 self.assertTrue(allowed(text, rules), text)
 

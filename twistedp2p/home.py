@@ -3,7 +3,8 @@
     tracker/        key and address of the tracker; `tracker.service` writes them
     invite          the default invite, for a peer that names no share (0600)
     folders.json    the folders that are members here, with the share, the mark and the stamp of each
-    sockets/        control sockets of folders whose own path is too long for one
+    sockets/        control sockets of `twistedp2p run`, and of folders whose own path is too long for one
+    run.lock        held by the process that serves all folders
     lock            held while `folders.json` is changed
 
 It is TWISTEDP2P_HOME, else what the platform has for this. Several processes use it at once: files are
@@ -17,6 +18,7 @@ import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -24,11 +26,11 @@ import platformdirs
 from attrs import evolve, frozen
 from blake3 import blake3
 
-from twistedp2p.errors import BadInvite, FolderUnusable, HomeUnusable
+from twistedp2p.errors import BadInvite, FolderBusy, FolderUnusable, HomeUnusable
 from twistedp2p.identity.invite import Invite, TrackerAddress
-from twistedp2p.limits import SOCKET_PATH_BYTES
+from twistedp2p.limits import SOCKET_PATH_BYTES, STOP_LOOK
 
-__all__ = ["Home", "Member", "write_private"]
+__all__ = ["Home", "Member", "locked", "write_private"]
 
 _STATE = ".twistedp2p"
 _FORMAT = 1
@@ -69,6 +71,20 @@ def write_private(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def locked(handle: int, patience: float = 0.0) -> bool:
+    """Lock an open file, as flock(2) does, and return whether that was possible; blocks up to `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(STOP_LOOK)
+        else:
+            return True
 
 
 class Home:
@@ -123,6 +139,15 @@ class Home:
                 del members[str(member.folder)]
                 self._write(members)
 
+    def forget_share(self, share_id: bytes) -> None:
+        """Keep the default invite no longer if it is one of this share and no folder here is a member of it."""
+        with self.lock():
+            default = self.default_invite()
+            others = any(member.share_id == share_id for member in self._read().values())
+            if default is not None and default.keys().share_id == share_id and not others:
+                with self._usable():
+                    (self.path / "invite").unlink(missing_ok=True)
+
     def stamp(self, folder: Path) -> bytes | None:
         """Return the stamp kept for `folder`; None if there is none, as for a copy of a member."""
         member = self.member(folder)
@@ -173,7 +198,13 @@ class Home:
         inside = os.path.join(real, _STATE, "control.sock")
         if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES:
             return inside
-        name = f"{blake3(os.fsencode(real)).hexdigest(8)}.sock"
+        return self._socket(f"{blake3(os.fsencode(real)).hexdigest(8)}.sock")
+
+    def run_socket(self) -> str:
+        """Return the path of the socket on which `twistedp2p run` answers; raises as `control_socket` does."""
+        return self._socket(f"run-{blake3(os.fsencode(self.path)).hexdigest(8)}.sock")
+
+    def _socket(self, name: str) -> str:
         here = self.path / "sockets" / name
         if len(os.fsencode(here)) <= SOCKET_PATH_BYTES:
             with self._usable():
@@ -182,13 +213,32 @@ class Home:
         # Not XDG_RUNTIME_DIR: the peer may run as a service, where it is another one than in a shell.
         return str(_private_temporary(f"/tmp/twistedp2p-{os.geteuid()}") / name)  # noqa: S108  # checked to be ours
 
+    # -- one process for all folders ------------------------------------------
+
+    @contextlib.contextmanager
+    def running(self, patience: float = 0.0) -> Iterator[None]:
+        """Be the one process that serves all folders of this person; waits up to `patience` seconds for another one.
+
+        Raises `FolderBusy` if that goes on.
+        """
+        with self._usable():
+            self._make(self.path)
+            handle = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if not locked(handle, patience):
+                raise FolderBusy(f"`twistedp2p run` serves the folders of {self.path} already: stop that one first.")
+            yield
+        finally:
+            os.close(handle)
+
     # -- files ----------------------------------------------------------------
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Keep other processes and threads from changing this home meanwhile.
 
-        `remember`, `forget` and `set_stamp` take it themselves: calling them within it would wait for ever.
+        `remember`, `forget`, `forget_share` and `set_stamp` take it themselves: to call them within it would wait for
+        ever.
         """
         with self._usable():
             self._make(self.path)

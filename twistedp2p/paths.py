@@ -44,8 +44,9 @@ _IGNORABLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-# The state folder, and the names by which FAT and NTFS may know it: "TWISTE~1", or "TW" with a hash of the name.
-_STATE_FOLDER = re.compile(r"\.twistedp2p|(?:tp2p|twiste|tw[0-9a-f]{4})~[0-9]+")
+# The state folder, the trash that stays when a share is left, and the names by which FAT and NTFS may know them:
+# "TWISTE~1", or "TW" with a hash of the name.
+_STATE_FOLDER = re.compile(r"\.twistedp2p(?:-trash(?:-[0-9]+)?)?|(?:tp2p|twiste|tw[0-9a-f]{4})~[0-9]+")
 # ASCII paths that no rule of POSIX can refuse: nearly all there are, passed in one match.
 _PLAIN = re.compile(r"[^\0/.~][^\0/~]{0,254}(?:/[^\0/.~][^\0/~]{0,254}){0,63}")
 _NOT_PORTABLE = re.compile('[\0-\x1f\x7f-\x9f<>:"\\\\|?*]')

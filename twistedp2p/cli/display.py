@@ -1,58 +1,90 @@
-"""What a command that stays in the foreground shows on stderr: a live line on a terminal, else lines of a log."""
+"""What a command that stays in the foreground shows: a live line on a terminal, else lines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Protocol, TextIO
 
-from attrs import frozen
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
-from twisted.logger import (
-    FilteringLogObserver,
-    ILogObserver,
-    LogEvent,
-    LogLevel,
-    LogLevelFilterPredicate,
-    eventAsText,
-)
-from zope.interface import implementer
 
 from twistedp2p.cli.progress import line, news
 from twistedp2p.cli.words import shown
 from twistedp2p.web.status import Status
 
-__all__ = ["Display", "LiveLine", "LogLines", "display_on", "log_observer"]
+__all__ = ["Display", "Lines", "LiveLine", "LogLines", "Quiet", "Several", "display_on"]
 
 _LOG_PROGRESS_SECONDS = 10.0
 """While something is missing, a log gets a line of progress this often."""
+_LIVE_LINES = 10
+"""Folders that have a live line of their own; the others are counted."""
+
+
+class Lines(Protocol):
+    """Something that lines are written to."""
+
+    def write(self, text: str, /) -> object:
+        """Write."""
+
+    def flush(self) -> object:
+        """Let others read what was written."""
 
 
 class Display(Protocol):
-    """Where a person looks while a peer runs."""
+    """Where a person looks while peers run."""
 
     refresh: float
     """How often `show` wants to be called, seconds."""
-    level: LogLevel
-    """What is logged below this is not said."""
 
     def say(self, text: str) -> None:
+        """Show a line that stays, whatever the person does not want to see: an error, a warning."""
+
+    def tell(self, text: str) -> None:
         """Show a line that stays."""
 
-    def show(self, status: Status, now: float) -> None:
-        """Show how things stand at `now`, seconds."""
+    def log(self, text: str, seconds: float) -> None:
+        """Show a line of what was logged at a moment, seconds since 1970."""
+
+    def show(self, statuses: Sequence[Status], now: float) -> None:
+        """Show how things stand at `now`, seconds; each status is of another folder."""
 
     def close(self) -> None:
-        """Leave the place tidy; nothing is shown afterwards but by `say`."""
+        """Leave the place tidy; nothing is shown afterwards but by `say`, `tell` and `log`."""
+
+
+class Quiet:
+    """Only what must be said."""
+
+    refresh = 60.0
+
+    def __init__(self, stream: Lines) -> None:
+        self._stream = stream
+
+    def say(self, text: str) -> None:
+        """Write a line."""
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def tell(self, text: str) -> None:
+        """Write nothing."""
+
+    def log(self, text: str, seconds: float) -> None:
+        """Write a line with the time of day."""
+        self.say(f"{_time(seconds)} {text}")
+
+    def show(self, statuses: Sequence[Status], now: float) -> None:
+        """Write nothing."""
+
+    def close(self) -> None:
+        """Nothing is left open."""
 
 
 class LiveLine:
-    """A terminal: one line at the bottom is kept up to date, other lines go above it."""
+    """A terminal: a line for each folder at the bottom is kept up to date, other lines go above them."""
 
     refresh = 0.5
-    level = LogLevel.warn
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -60,77 +92,128 @@ class LiveLine:
         self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False)
 
     def say(self, text: str) -> None:
-        """Print a line above the live one."""
+        """Print a line above the live ones."""
         self._console.print(Text(text), soft_wrap=True)
 
-    def show(self, status: Status, now: float) -> None:
-        """Replace the live line; it is cut at the width of the terminal."""
+    def tell(self, text: str) -> None:
+        """Print a line above the live ones."""
+        self.say(text)
+
+    def log(self, text: str, seconds: float) -> None:
+        """Print a line with the time of day above the live ones."""
+        self.say(f"{_time(seconds)} {text}")
+
+    def show(self, statuses: Sequence[Status], now: float) -> None:
+        """Replace the live lines; each is cut at the width of the terminal."""
         if not self._live.is_started:
+            if not statuses:
+                return
             self._live.start()
-        self._live.update(Text(line(status), no_wrap=True, overflow="ellipsis"), refresh=True)
+        if len(statuses) == 1:
+            lines = [line(statuses[0])]
+        else:
+            lines = [f"{shown(status.folder)}: {line(status)}" for status in statuses[:_LIVE_LINES]]
+        if len(statuses) > _LIVE_LINES:
+            lines.append(f"and {len(statuses) - _LIVE_LINES:,} more folders")
+        self._live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def close(self) -> None:
-        """Remove the live line."""
+        """Remove the live lines."""
         self._live.stop()
 
 
 class LogLines:
-    """A file or a pipe: a line whenever something changes, and now and then while something is missing."""
+    """A file or a pipe: a line whenever something changes, and now and then while something is missing.
+
+    `named`: each line names the folder. `dated`: each has the date too.
+    """
 
     refresh = 1.0
-    level = LogLevel.info
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Lines, *, named: bool = False, dated: bool = False) -> None:
         self._stream = stream
-        self._last: Status | None = None
-        self._said_at = 0.0
+        self._named = named
+        self._format = "%Y-%m-%d %H:%M:%S" if dated else "%H:%M:%S"
+        self._dated = dated
+        self._last: dict[str, tuple[Status, float]] = {}
 
     def say(self, text: str) -> None:
         """Write a line."""
+        if self._dated:
+            text = f"{_time(_now(), self._format)} {text}"
         self._stream.write(f"{text}\n")
         self._stream.flush()
 
-    def show(self, status: Status, now: float) -> None:
-        """Write a line if there is news."""
-        text = news(self._last, status)
-        if text is None and status.missing.files and now - self._said_at >= _LOG_PROGRESS_SECONDS:
-            text = line(status)
-        if text is not None:
-            self._last, self._said_at = status, now
-            self.say(f"{_time(datetime.now(timezone.utc).timestamp())} {text}")
+    def tell(self, text: str) -> None:
+        """Write a line."""
+        self.say(text)
+
+    def log(self, text: str, seconds: float) -> None:
+        """Write a line with the time."""
+        self._stream.write(f"{_time(seconds, self._format)} {text}\n")
+        self._stream.flush()
+
+    def show(self, statuses: Sequence[Status], now: float) -> None:
+        """Write a line for each folder of which there is news."""
+        for status in statuses:
+            before, said_at = self._last.get(status.folder, (None, 0.0))
+            text = news(before, status)
+            if text is None and status.missing.files and now - said_at >= _LOG_PROGRESS_SECONDS:
+                text = line(status)
+            if text is not None:
+                self._last[status.folder] = status, now
+                self.log(f"{shown(status.folder)}: {text}" if self._named else text, _now())
 
     def close(self) -> None:
         """Nothing is left open."""
 
 
-def display_on(stream: TextIO, environ: Mapping[str, str]) -> Display:
+class Several:
+    """Several displays as one."""
+
+    def __init__(self, displays: Sequence[Display]) -> None:
+        self._displays = displays
+        self.refresh = min(display.refresh for display in displays)
+
+    def say(self, text: str) -> None:
+        """Say it on all of them."""
+        for display in self._displays:
+            display.say(text)
+
+    def tell(self, text: str) -> None:
+        """Tell it on all of them."""
+        for display in self._displays:
+            display.tell(text)
+
+    def log(self, text: str, seconds: float) -> None:
+        """Log it on all of them."""
+        for display in self._displays:
+            display.log(text, seconds)
+
+    def show(self, statuses: Sequence[Status], now: float) -> None:
+        """Show it on all of them."""
+        for display in self._displays:
+            display.show(statuses, now)
+
+    def close(self) -> None:
+        """Close all of them."""
+        for display in self._displays:
+            display.close()
+
+
+def display_on(stream: TextIO, environ: Mapping[str, str], *, quiet: bool = False, named: bool = False) -> Display:
     """Return the display that fits `stream`: a live line needs a terminal that can rewrite a line (TERM)."""
+    if quiet:
+        return Quiet(stream)
     console = Console(file=stream, highlight=False, _environ=environ)
     # Not what rich makes of FORCE_COLOR: that is about colours.
-    return LiveLine(console) if stream.isatty() and not console.is_dumb_terminal else LogLines(stream)
+    live = stream.isatty() and not console.is_dumb_terminal
+    return LiveLine(console) if live else LogLines(stream, named=named)
 
 
-@implementer(ILogObserver)
-@frozen
-class _Sayer:
-    """Says what is logged."""
-
-    display: Display
-
-    def __call__(self, event: LogEvent) -> None:
-        """Say one event; what a name in it does to a terminal is spelled out."""
-        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
-        for number, part in enumerate(text.splitlines()):
-            self.display.say(shown(part) if number else f"{_time(event['log_time'])} {shown(part)}")
+def _now() -> float:
+    return datetime.now(timezone.utc).timestamp()
 
 
-def log_observer(display: Display, quiet: Iterable[str] = ("log_legacy", "twisted")) -> ILogObserver:
-    """Return the observer that says on `display` what is logged, and of the namespaces `quiet` only warnings."""
-    predicate = LogLevelFilterPredicate(defaultLogLevel=display.level)
-    for namespace in quiet:
-        predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
-    return FilteringLogObserver(_Sayer(display), [predicate])
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).astimezone().strftime("%H:%M:%S")
+def _time(seconds: float, form: str = "%H:%M:%S") -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).astimezone().strftime(form)

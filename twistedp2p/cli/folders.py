@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +10,7 @@ from pathlib import Path
 import click
 
 from twistedp2p.errors import FolderBusy, FolderUnusable, TwistedP2PError
-from twistedp2p.home import Home
-from twistedp2p.limits import STOP_LOOK
+from twistedp2p.home import Home, locked
 
 __all__ = ["chosen_folder", "for_each", "having", "is_member"]
 
@@ -74,22 +71,11 @@ def having(folder: Path, patience: float = 0.0) -> Iterator[None]:
     except OSError as error:
         raise FolderUnusable(f"{folder} can not be locked ({error.strerror}).") from error
     try:
-        deadline = time.monotonic() + patience
-        while not _locked(handle):
-            if time.monotonic() >= deadline:
-                raise FolderBusy(f"The process that serves {folder} goes on: end it, and try again.")
-            time.sleep(STOP_LOOK)
+        if not locked(handle, patience):
+            raise FolderBusy(f"The process that serves {folder} goes on: end it, and try again.")
         yield
     finally:
         os.close(handle)
-
-
-def _locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _members(home: Home) -> list[Path]:

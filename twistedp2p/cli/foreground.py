@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
-from twisted.logger import globalLogBeginner
 
-from twistedp2p.cli.display import display_on, log_observer
-from twistedp2p.cli.running import run_in_foreground
+from twistedp2p.cli.household import Household
+from twistedp2p.cli.logs import begin_showing
+from twistedp2p.cli.options import LogWish
+from twistedp2p.cli.running import Running, in_one_sentence
 from twistedp2p.cli.serving import Wish
 from twistedp2p.errors import FolderUnusable
 from twistedp2p.home import Home, write_private
 from twistedp2p.identity.invite import Invite, TrackerAddress
 from twistedp2p.peer.options import PeerOptions
 
-__all__ = ["run"]
+__all__ = ["run", "run_all"]
 
 
 def run(
@@ -38,10 +37,10 @@ def run(
     defaults: bool,
     invite_file: Path | None,
     trash_days: int | None,
+    log: LogWish,
 ) -> None:
     """Run a peer of `folder` until it is ended, and the process with it; raises SystemExit."""
-    display = display_on(sys.stderr, os.environ)
-    globalLogBeginner.beginLoggingTo([log_observer(display)], redirectStandardIO=False)
+    display, _ = begin_showing(log, [folder])
     options = PeerOptions(
         folder=folder,
         home=home,
@@ -61,12 +60,23 @@ def run(
             click.echo(text)
         else:
             _write_invite(invite_file, text)
-            display.say(f"The invite is in {invite_file}.")
+            display.tell(f"The invite is in {invite_file}.")
 
     wish = Wish(options, begins, names, print_invite if begins or invite_file is not None else None)
 
     def main(reactor: Any) -> Deferred[None]:
-        return Deferred.fromCoroutine(run_in_foreground(reactor, wish, display))
+        return Deferred.fromCoroutine(in_one_sentence(Running(reactor, wish, display).run(), display))
+
+    react(main)
+
+
+def run_all(home: Home, log: LogWish, *, waits: bool) -> None:
+    """Run a peer for each folder that `home` knows until it is ended, and the process with it; raises SystemExit."""
+    display, speakers = begin_showing(log, (member.folder for member in home.members()), named=True)
+
+    def main(reactor: Any) -> Deferred[None]:
+        household = Household(reactor, home, display, speakers, waits=waits)
+        return Deferred.fromCoroutine(in_one_sentence(household.run(), display))
 
     react(main)
 

@@ -14,11 +14,13 @@ from twistedp2p.errors import TwistedP2PError
 __all__ = ["command", "main"]
 
 _COMMANDS = {
+    "leave": "Make a shared folder an ordinary one again.",
     "pause": "Let a shared folder rest, over restarts too.",
     "resume": "Let a paused folder go on.",
     "stop": "End the peer of a shared folder.",
     "invite": "Print the invite of a shared folder.",
     "join": "Make a folder a member of a share.",
+    "run": "Go on with every shared folder, in one process.",
     "share": "Share a folder; print the invite that admits others.",
     "status": "Say what a running peer is doing.",
     "trash": "List or remove what is kept in the trash.",

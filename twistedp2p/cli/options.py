@@ -3,19 +3,44 @@
 from __future__ import annotations
 
 import os
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
+from attrs import frozen
 
 from twistedp2p.framing.addresses import Advertised
 from twistedp2p.home import Home
-from twistedp2p.limits import NAME_CHARS, TRASH_DAYS, TRASH_DAYS_MOST
+from twistedp2p.limits import (
+    LOG_BYTES,
+    LOG_BYTES_LEAST,
+    LOG_FILES,
+    LOG_FILES_MOST,
+    NAME_CHARS,
+    TRASH_DAYS,
+    TRASH_DAYS_MOST,
+)
 
-__all__ = ["FOLDER", "all_option", "home_option", "peer_options"]
+__all__ = ["FOLDER", "LogWish", "all_option", "home_option", "log_options", "peer_options"]
 
 FOLDER = click.Path(path_type=Path)
 """A folder that need not exist; what is wrong with it is said by who uses it."""
+
+
+@frozen
+class LogWish:
+    """What a person wants to see of the log.
+
+    `verbose`: how often -v was said; `quiet`: only warnings and errors on stderr. `file` gets what is worth noting,
+    or all if `verbose` is 2; it is begun anew when it has `size` bytes, and `files` older ones are kept.
+    """
+
+    verbose: int = 0
+    quiet: bool = False
+    file: Path | None = None
+    size: int = LOG_BYTES
+    files: int = LOG_FILES
 
 
 def _home(context: click.Context, parameter: click.Parameter, value: Path | None) -> Home:
@@ -56,7 +81,54 @@ def peer_options(function: Any) -> Any:
     """Add what can be said of any peer."""
     for option in reversed(_PEER_OPTIONS):
         function = option(function)
-    return home_option(function)
+    return log_options(home_option(function))
+
+
+def log_options(function: Any) -> Any:
+    """Add what a command that stays in the foreground shows of its log; the command gets `log`, a `LogWish`."""
+
+    @wraps(function)
+    def with_log(
+        *arguments: Any, verbose: int, quiet: bool, log_file: Path | None, log_size: int, log_files: int, **words: Any
+    ) -> Any:
+        if verbose and quiet:
+            raise click.UsageError("Say --verbose or --quiet, not both.")
+        return function(*arguments, log=LogWish(verbose, quiet, log_file, log_size, log_files), **words)
+
+    found: Any = with_log
+    for option in reversed(_LOG_OPTIONS):
+        found = option(found)
+    return found
+
+
+_LOG_OPTIONS = (
+    click.option(
+        "-v", "--verbose", count=True, help="Show what is worth noting also on a terminal; twice: all that is logged."
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="Show only warnings and errors."),
+    click.option(
+        "--log-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Write the log to FILE too (mode 0600).",
+    ),
+    click.option(
+        "--log-size",
+        type=click.IntRange(LOG_BYTES_LEAST),
+        default=LOG_BYTES,
+        show_default=True,
+        metavar="BYTES",
+        help="Begin FILE anew when it is this long; the old one becomes FILE.1.",
+    ),
+    click.option(
+        "--log-files",
+        type=click.IntRange(1, LOG_FILES_MOST),
+        default=LOG_FILES,
+        show_default=True,
+        metavar="N",
+        help="Keep this many old ones.",
+    ),
+)
 
 
 _PEER_OPTIONS = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Coroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -21,7 +22,7 @@ from twistedp2p.errors import TwistedP2PError
 from twistedp2p.identity.invite import Invite
 from twistedp2p.web.status import parse_status
 
-__all__ = ["Ending", "Running", "run_in_foreground"]
+__all__ = ["Ending", "Running", "in_one_sentence"]
 
 
 class Ending:
@@ -85,30 +86,30 @@ class Running:
         peer, tracker = self._serving.peer, self._serving.tracker
         invite = peer.member.invite
         if self._wish.print_invite is not None:
-            self._display.say(f"{peer.member.folder} is shared. Whoever has the invite is let in:")
-            self._display.say("    twistedp2p join INVITE DIR     on another machine")
+            self._display.tell(f"{peer.member.folder} is shared. Whoever has the invite is let in:")
+            self._display.tell("    twistedp2p join INVITE DIR     on another machine")
             if tracker is not None and _on_loopback_only(invite):
-                self._display.say(
+                self._display.tell(
                     "This machine has no address that others can reach, so the invite is good on this machine only; "
                     "name an address with --advertise."
                 )
             self._wish.print_invite(invite.text())
         else:
-            self._display.say(f"{peer.member.folder} is a member of the share {invite.keys().share_id.hex()[:8]}.")
+            self._display.tell(f"{peer.member.folder} is a member of the share {invite.keys().share_id.hex()[:8]}.")
 
     def _refresh(self) -> None:
         with self._log.failuresHandled("Showing the progress failed"):
-            self._display.show(parse_status(self._serving.peer.status()), self._reactor.seconds())
+            self._display.show([parse_status(self._serving.peer.status())], self._reactor.seconds())
 
 
 def _on_loopback_only(invite: Invite) -> bool:
     return all(tracker.host == LOOPBACK for tracker in invite.trackers)
 
 
-async def run_in_foreground(reactor: Any, wish: Wish, display: Display) -> None:
-    """Run a peer; SystemExit with status 1, after one sentence, if it can not start."""
+async def in_one_sentence(running: Coroutine[Any, Any, None], display: Display) -> None:
+    """Let something run; SystemExit with status 1, after one sentence, if it can not start."""
     try:
-        await Running(reactor, wish, display).run()
+        await running
     except TwistedP2PError as error:
         display.say(f"twistedp2p: {error}")
         raise SystemExit(1) from error

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import evolve, frozen
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -75,6 +76,11 @@ class Serving:
         except BaseException:
             await self.stop()
             raise
+
+    @property
+    def services(self) -> list[Service]:
+        """What runs here besides the peer."""
+        return [service for service in (self._control, self._tracker_service) if service is not None]
 
     async def stop(self) -> None:
         """Serve it no longer; the peer says goodbye to its tracker, so that one ends after it."""

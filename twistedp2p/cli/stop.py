@@ -9,8 +9,8 @@ import click
 
 from twistedp2p.cli.folders import for_each, having
 from twistedp2p.cli.options import FOLDER, all_option, home_option
-from twistedp2p.cli.talk import ask, serves
-from twistedp2p.errors import NotServed
+from twistedp2p.cli.talk import ask, ask_at, serves
+from twistedp2p.errors import FolderBusy, NotServed
 from twistedp2p.home import Home
 from twistedp2p.limits import STOP_WAIT
 
@@ -28,7 +28,24 @@ def command(folder: Path | None, every: bool, home: Home) -> None:
     comes back to DIR when it is started anew. Without DIR it is the shared folder that you are in, else the
     only one of this machine. --all ends every peer of this person, and `twistedp2p run`.
     """
+    if every:
+        if folder is not None:
+            raise click.UsageError("Say a folder or --all, not both.")
+        _stop_run(home)
     for_each(folder, every, home, lambda one: stop_peer(one, home))
+
+
+def _stop_run(home: Home) -> None:
+    """End the process that serves all folders, if there is one."""
+    try:
+        ask_at(home.run_socket(), "/stop", "POST", "`twistedp2p run`")
+    except NotServed:
+        return
+    try:
+        with home.running(STOP_WAIT):
+            click.echo("`twistedp2p run` has ended.")
+    except FolderBusy:
+        raise FolderBusy("`twistedp2p run` goes on: end its process, and try again.") from None
 
 
 def stop_peer(folder: Path, home: Home) -> str:

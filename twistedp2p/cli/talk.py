@@ -13,7 +13,11 @@ from twistedp2p.home import Home
 from twistedp2p.limits import CONTROL_ANSWER
 from twistedp2p.peer.settings import Settings
 
-__all__ = ["ask", "serves"]
+__all__ = ["NobodyListens", "ask", "ask_at", "serves"]
+
+
+class NobodyListens(NotServed):
+    """No process listens there."""
 
 
 class _UNIXConnection(HTTPConnection):
@@ -52,23 +56,34 @@ def ask(home: Home, folder: Path, path: str, method: str = "GET", *, seconds: fl
         NotServed: no process serves the folder, or it does not answer.
         Refusal: it answers with an error; its sentence is the text.
     """
-    connection = _UNIXConnection(home.control_socket(folder), seconds)
     try:
-        connection.request(method, path)
-        response = connection.getresponse()
-        body = json.loads(response.read())
-    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+        return ask_at(home.control_socket(folder), path, method, f"The peer that serves {folder}", seconds)
+    except NobodyListens:
         paused = Settings(folder / ".twistedp2p").paused_since() is not None
         raise NotServed(
             f"No peer is running for {folder}{', and it is paused' if paused else ''}: "
             f"start it with `twistedp2p share {folder}`."
         ) from None
+
+
+def ask_at(socket_path: str, path: str, method: str, who: str, seconds: float = CONTROL_ANSWER) -> dict[str, Any]:
+    """Return what is answered at this socket; `who` answers there, for the sentence of an error.
+
+    Raises as `ask` does, and `NobodyListens`, which is a `NotServed`.
+    """
+    connection = _UNIXConnection(socket_path, seconds)
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        body = json.loads(response.read())
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+        raise NobodyListens(f"{who} is not running.") from None
     except (OSError, HTTPException, ValueError) as error:
-        raise NotServed(f"The peer that serves {folder} does not answer ({error}).") from error
+        raise NotServed(f"{who} does not answer ({error}).") from error
     finally:
         connection.close()
     if not isinstance(body, dict):
-        raise NotServed(f"The peer that serves {folder} does not answer: is it of another version?")
+        raise NotServed(f"{who} does not answer: is it of another version?")
     if response.status >= 400:
         raise Refusal(str(body.get("text", response.reason)))
     return body

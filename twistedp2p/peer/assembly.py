@@ -167,6 +167,10 @@ class Peer:
         )
         return Fetcher(links=self.links, parts=parts, run_in_thread=self.workers.bulk, clock=self._clock)
 
+    def speakers(self) -> tuple[object, ...]:
+        """Return what logs in the name of this peer: a process with several peers tells their lines apart by it."""
+        return self.sync, self.observer, self.tracking, self.client, self.links, self.fetcher, self.bench.executor
+
     # -- life ---------------------------------------------------------------
 
     async def listen(self, endpoints: Sequence[str]) -> list[IListeningPort]:

@@ -122,6 +122,10 @@ class PeerService(Service):
         """Return a Deferred that fires when this peer is in sync."""
         return self.peer.sync.when_in_sync()
 
+    def speakers(self) -> tuple[object, ...]:
+        """Return what logs in the name of this peer besides itself, now; it is something else after a pause."""
+        return () if self._watch is None else (self._watch, *self.peer.speakers())
+
     # -- life ---------------------------------------------------------------
 
     def prepare(self) -> None:
