@@ -92,7 +92,7 @@ class PauseTests(TestCase):
         await first.stopService()
         again = await self.started("one")
         self.assertEqual((again.status()["state"], again.status()["paused_since"]), ("paused", since))
-        self.assertEqual((self.tracker.counters.peers, again.peer.addresses), (0, ()))
+        self.assertEqual((self.tracker.counters.peers, again.peer.addresses()), (0, ()))
         await again.resume()
         await until(lambda: again.status()["in_sync"])
 

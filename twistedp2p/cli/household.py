@@ -24,7 +24,7 @@ from twistedp2p.errors import FolderUnusable, TwistedP2PError
 from twistedp2p.home import Home
 from twistedp2p.limits import FOLDERS_LOOK
 from twistedp2p.peer.options import PeerOptions
-from twistedp2p.web.api import ControlService
+from twistedp2p.web.api import ProcessControlService
 from twistedp2p.web.status import parse_status
 
 __all__ = ["Household"]
@@ -62,7 +62,7 @@ class Household:
         folders = await self._folders()
         if not folders and not self._waits:
             raise FolderUnusable("There is no shared folder yet: make one with `twistedp2p share DIR`.")
-        control = ControlService(self._reactor, self._reactor, _View(self), self._home.run_socket())
+        control = ProcessControlService(self._reactor, self._reactor, self, self._home.run_socket())
         control.startService()
         calls = [
             (LoopingCall(self._look_again), FOLDERS_LOOK),
@@ -137,33 +137,6 @@ class Household:
             folders.append({"folder": str(folder), "state": state, "text": keeper.trouble})
         return {"folders": folders}
 
-    def end(self) -> None:
-        """Begin to end."""
-        self._ending.wish()
-
-
-class _View:
-    """What the control API of all folders together answers."""
-
-    def __init__(self, household: Household) -> None:
-        self._household = household
-
-    def status(self) -> Mapping[str, Any]:
-        """Return how each folder stands."""
-        return self._household.status()
-
-    def invite(self) -> str:
-        """There is one for each folder only."""
-        raise FolderUnusable("Ask the peer of a folder for its invite.")
-
     def stop(self) -> None:
-        """End the process."""
-        self._household.end()
-
-    def pause(self) -> Deferred[None]:
-        """Each folder is paused for itself."""
-        raise FolderUnusable("Ask the peer of a folder to pause.")
-
-    def resume(self) -> Deferred[None]:
-        """Each folder is resumed for itself."""
-        raise FolderUnusable("Ask the peer of a folder to go on.")
+        """Begin to end: called by the control API."""
+        self._ending.wish()

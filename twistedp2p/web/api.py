@@ -38,19 +38,27 @@ from twistedp2p.errors import BadArgument, FolderUnusable, TwistedP2PError
 from twistedp2p.limits import TRASH_DAYS_MOST
 from twistedp2p.peer.purging import Wish
 
-__all__ = ["API_VERSION", "ControlService", "ControlSite", "ControlView"]
+__all__ = ["API_VERSION", "ControlService", "ControlSite", "ControlView", "ProcessControlService"]
 
 API_VERSION = 1
 
 _Answer = tuple[int, Mapping[str, Any]]
 _Call = Callable[[Mapping[str, str]], "_Answer | Deferred[_Answer]"]
+_Calls = Mapping[bytes, Mapping[bytes, _Call]]
 
 
-class ControlView(Protocol):
-    """What the API asks of the peer. Each raises `TwistedP2PError` if it can not answer now."""
+class ProcessView(Protocol):
+    """What the API asks of whatever runs. Each raises `TwistedP2PError` if it can not answer now."""
 
     def status(self) -> Mapping[str, Any]:
-        """Return the state of the peer, of values that JSON has."""
+        """Return its state, of values that JSON has."""
+
+    def stop(self) -> None:
+        """Begin to end it."""
+
+
+class ControlView(ProcessView, Protocol):
+    """What the API asks of a peer."""
 
     def invite(self) -> str:
         """Return the invite of the share."""
@@ -61,14 +69,32 @@ class ControlView(Protocol):
     def purge_trash(self, wish: Wish, place: str | None) -> Deferred[dict[str, Any]]:
         """Remove what is wished of some of what is in the trash, after `place`."""
 
-    def stop(self) -> None:
-        """Begin to end the peer."""
-
     def pause(self) -> Deferred[None]:
         """Let the peer rest; fires when it does."""
 
     def resume(self) -> Deferred[None]:
         """Let the peer go on; fires when it can be reached."""
+
+
+def _calls_of_process(view: ProcessView) -> _Calls:
+    return {
+        b"/status": {b"GET": lambda _: (http.OK, view.status())},
+        b"/version": {b"GET": lambda _: (http.OK, {"version": __version__, "api": API_VERSION})},
+        b"/stop": {b"POST": lambda _: _stop(view)},
+    }
+
+
+def _calls_of_peer(view: ControlView) -> _Calls:
+    return {
+        **_calls_of_process(view),
+        b"/invite": {b"GET": lambda _: (http.OK, {"invite": view.invite()})},
+        b"/trash": {
+            b"GET": lambda words: view.trash(words.get("place"), words.get("pattern")).addCallback(_ok),
+            b"POST": lambda words: view.purge_trash(_wish(words), words.get("place")).addCallback(_ok),
+        },
+        b"/pause": {b"POST": lambda _: view.pause().addCallback(lambda _: (http.OK, {"paused": True}))},
+        b"/resume": {b"POST": lambda _: view.resume().addCallback(lambda _: (http.OK, {"paused": False}))},
+    }
 
 
 class _Api(Resource):
@@ -80,20 +106,9 @@ class _Api(Resource):
     isLeaf = True
     _log = Logger()
 
-    def __init__(self, view: ControlView) -> None:
+    def __init__(self, calls: _Calls) -> None:
         super().__init__()
-        self._calls: dict[bytes, dict[bytes, _Call]] = {
-            b"/status": {b"GET": lambda _: (http.OK, view.status())},
-            b"/invite": {b"GET": lambda _: (http.OK, {"invite": view.invite()})},
-            b"/version": {b"GET": lambda _: (http.OK, {"version": __version__, "api": API_VERSION})},
-            b"/trash": {
-                b"GET": lambda words: view.trash(words.get("place"), words.get("pattern")).addCallback(_ok),
-                b"POST": lambda words: view.purge_trash(_wish(words), words.get("place")).addCallback(_ok),
-            },
-            b"/stop": {b"POST": lambda _: _stop(view)},
-            b"/pause": {b"POST": lambda _: view.pause().addCallback(lambda _: (http.OK, {"paused": True}))},
-            b"/resume": {b"POST": lambda _: view.resume().addCallback(lambda _: (http.OK, {"paused": False}))},
-        }
+        self._calls = calls
 
     def render(self, request: Request) -> int:
         """Answer one request, now or when the answer is known."""
@@ -155,7 +170,7 @@ def _wish(words: Mapping[str, str]) -> Wish:
     return Wish(None if days is None else int(days), pattern, everything)
 
 
-def _stop(view: ControlView) -> _Answer:
+def _stop(view: ProcessView) -> _Answer:
     view.stop()
     return http.ACCEPTED, {"stopping": True}
 
@@ -165,8 +180,8 @@ class ControlSite(Site):
 
     noisy = False
 
-    def __init__(self, view: ControlView, reactor: IReactorTime) -> None:
-        super().__init__(_Api(view), reactor=reactor)
+    def __init__(self, calls: _Calls, reactor: IReactorTime) -> None:
+        super().__init__(_Api(calls), reactor=reactor)
 
     # The inherited ones write a line for each request, and wake up every second for its date.
 
@@ -180,17 +195,17 @@ class ControlSite(Site):
         """Write nothing."""
 
 
-class ControlService(Service):
-    """Serves the API at `path`, a UNIX socket of mode 0600.
+class ProcessControlService(Service):
+    """Serves the API of a process that serves several folders, at `path`, a UNIX socket of mode 0600.
 
-    Start it only while this process has the folder's lock: a socket that is there is then the leftover of a
+    Start it only while this process has the lock of what it serves: a socket that is there is then the leftover of a
     process that was killed, and is removed. Starting raises `FolderUnusable` if there is no folder for it.
     """
 
-    def __init__(self, reactor: IReactorUNIX, clock: IReactorTime, view: ControlView, path: str) -> None:
+    def __init__(self, reactor: IReactorUNIX, clock: IReactorTime, view: ProcessView, path: str) -> None:
         self._reactor = reactor
         self._clock = clock
-        self._view = view
+        self._calls = _calls_of_process(view)
         self._path = path
         self._port: IListeningPort | None = None
 
@@ -201,7 +216,7 @@ class ControlService(Service):
             raise FolderUnusable(f"{folder} is missing or can not be written to: the control socket has no place.")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
-        site = ControlSite(self._view, self._clock)
+        site = ControlSite(self._calls, self._clock)
         self._port = self._reactor.listenUNIX(self._path, cast("Factory[Any]", site), mode=0o600)
         super().startService()
 
@@ -210,6 +225,14 @@ class ControlService(Service):
         super().stopService()
         port, self._port = self._port, None
         return Deferred.fromCoroutine(_close(port)) if port is not None else None
+
+
+class ControlService(ProcessControlService):
+    """Serves the API of one peer; start it only while this process has the folder's lock."""
+
+    def __init__(self, reactor: IReactorUNIX, clock: IReactorTime, view: ControlView, path: str) -> None:
+        super().__init__(reactor, clock, view, path)
+        self._calls = _calls_of_peer(view)
 
 
 async def _close(port: IListeningPort) -> None:
