@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from twistedp2p.limits import RETRY_MOST
+from twistedp2p.testing.faults import CAN_FAIL, Moment
 from twistedp2p.testing.network import Traits
 from twistedp2p.testing.nodes import SimPeer, SimTracker
 from twistedp2p.testing.trees import FOLDER, Tree
@@ -13,6 +16,10 @@ from twistedp2p.testing.world import World
 
 NAMES = ("a", "b", "a/x", "a/y", "b/z", "b/z/deep", "Grüße.txt", "new\nline")
 """Few, so that people meet; some are a file for one and a folder for another."""
+SLEEPS = (2.0, 40.0, 400.0)
+"""How long a machine sleeps, seconds: shorter than any time-out, longer than some, longer than all."""
+SKEWS = (0.4, 90.0, 3 * 3600.0, 40 * 86400.0)
+"""How far a wall clock jumps, seconds, either way."""
 
 
 class Story:
@@ -27,7 +34,12 @@ class Story:
         self._steps = steps
         self._saves = 0
         self.trackers = [self.world.tracker()]
-        self.peers = [self.world.new_peer() for _ in range(peers)]
+        self.peers = [self.world.new_peer(durable=chance.random() < 0.25) for _ in range(peers)]
+        self.accidents = False
+        """Whether an index was lost: then names may meet that have no history in common."""
+        for peer in self.peers:
+            if chance.random() < 0.3:
+                peer.skew = self._skew()
 
     def tell(self) -> None:
         """Let it happen, then let everybody return and agree; raises if anything is lost, differs or goes on."""
@@ -35,7 +47,7 @@ class Story:
             for peer in self.peers:
                 for _ in range(self._chance.randrange(3)):
                     self._act(peer)
-                peer.start()
+                self._start(peer)
             for _ in range(self._steps):
                 self._step()
             self._end()
@@ -43,13 +55,22 @@ class Story:
     def _end(self) -> None:
         self._say("all return")
         self.world.heal()
+        self.world.internet.let_in()
+        for peer in self.peers:
+            peer.disk.mend()
         for node in self._nodes:
+            node.wake()
             if not node.running:
                 node.start()
+        # What the disk refused to show is looked at again after a while, and nobody waits for it.
+        self.world.clock.advance(RETRY_MOST)
         self.world.settle(1000)
         self.world.assert_same()
         self.world.assert_silent(150)
         self.world.assert_same()
+        # Who saves over a file that a crash left half published may have it as a copy: nobody can tell what was seen.
+        if not (self.accidents or any(peer.crashes for peer in self.peers)):
+            self.world.assert_explained()
 
     @property
     def _nodes(self) -> list[SimPeer | SimTracker]:
@@ -120,8 +141,9 @@ class Story:
     # -- machines and the network ---------------------------------------------
 
     def _faults(self) -> list[Callable[[], None]]:
-        peer = [self._end_peer, self._start_peer, self._start_peer]
-        return [*peer, self._tracker, self._partition, self._heal, self._break]
+        peer = [self._end_peer, self._start_peer, self._start_peer, self._sleep, self._move, self._jump]
+        disk = [self._crash, self._crash, self._fail, self._fill, self._mend]
+        return [*peer, *disk, self._tracker, self._partition, self._shut, self._heal, self._break]
 
     def _end_peer(self) -> None:
         peer = self._chance.choice(self.peers)
@@ -138,13 +160,67 @@ class Story:
         else:
             peer.kill(silently=how == "without power")
         if how == "killed, index lost":
+            self.accidents = True
             peer.lose_index()
 
     def _start_peer(self) -> None:
         peer = self._chance.choice(self.peers)
         if not peer.running:
-            self._say(f"{peer.name} starts")
+            self._start(peer)
+
+    def _start(self, peer: SimPeer) -> None:
+        self._say(f"{peer.name} starts")
+        try:
             peer.start()
+        except OSError as error:
+            self._say(f"{peer.name} can not start: {error}")
+
+    def _sleep(self) -> None:
+        node = self._chance.choice(self._nodes)
+        if node.running and not node.asleep:
+            seconds = self._chance.choice(SLEEPS) * self._chance.random()
+            self._say(f"{node.name} sleeps for {seconds:.1f} s")
+            node.sleep(seconds)
+
+    def _move(self) -> None:
+        peer = self._chance.choice(self.peers)
+        if not peer.asleep:
+            peer.move()
+            self._say(f"{peer.name} has the address {peer.host} now")
+
+    def _skew(self) -> float:
+        return self._chance.choice(SKEWS) * self._chance.uniform(-1, 1)
+
+    def _jump(self) -> None:
+        peer = self._chance.choice(self.peers)
+        peer.skew = self._skew()
+        self._say(f"the clock of {peer.name} is off by {peer.skew:.1f} s")
+
+    # -- disks ----------------------------------------------------------------
+
+    def _crash(self) -> None:
+        peer = self._chance.choice(self.peers)
+        calls, moment = self._chance.randrange(1, 120), self._chance.choice(list(Moment))
+        self._say(f"{peer.name} will die {moment.name} call {calls} of its disk from now on")
+        peer.disk.crash(calls, moment)
+
+    def _fail(self) -> None:
+        peer = self._chance.choice(self.peers)
+        error, often = self._chance.choice(sorted(CAN_FAIL)), self._chance.choice((0.02, 0.2, 1.0))
+        seconds = self._chance.choice((1.0, 30.0, 200.0)) * self._chance.random()
+        self._say(f"for {seconds:.1f} s calls of the disk of {peer.name} fail, {often:g}: {os.strerror(error)}")
+        peer.disk.fail(error, often=often)
+        self.world.clock.callLater(seconds, peer.disk.mend)
+
+    def _fill(self) -> None:
+        peer = self._chance.choice(self.peers)
+        peer.disk.room = self._chance.choice((0, 1000, 500_000))
+        self._say(f"the disk of {peer.name} has room for {peer.disk.room} bytes")
+
+    def _mend(self) -> None:
+        peer = self._chance.choice(self.peers)
+        self._say(f"the disk of {peer.name} is well: {peer.disk.failed} calls have failed, {peer.crashes} crashes")
+        peer.disk.mend()
 
     def _tracker(self) -> None:
         tracker = self._chance.choice(self.trackers)
@@ -164,9 +240,16 @@ class Story:
         self._say(f"cut off from the others: {', '.join(node.name for node in some)}")
         self.world.partition(some, [node for node in nodes if node not in some])
 
+    def _shut(self) -> None:
+        callers = self._chance.sample(self.peers, self._chance.randrange(1, len(self.peers)))
+        others = [peer for peer in self.peers if peer not in callers]
+        self._say(f"no calls from {', '.join(peer.name for peer in callers)} to the other peers")
+        self.world.shut_out(callers, others)
+
     def _heal(self) -> None:
         self._say("the network is whole")
         self.world.heal()
+        self.world.internet.let_in()
 
     def _break(self) -> None:
         one, other = self._chance.sample(self._nodes, 2)

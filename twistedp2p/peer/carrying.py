@@ -63,7 +63,7 @@ class Books:
 
         What was taken and is there still stays listed: it may be all that is left of a version.
         """
-        taken = {name for name in self._contents.taken if self._trash.look(name) is None}
+        taken = {name for name in self._contents.taken if self._is_gone(name)}
         self._contents.taken -= taken
         with self._index.transaction():
             for name in taken:
@@ -71,6 +71,12 @@ class Books:
             for entry in trashed:
                 self._index.add_trash(entry.name, entry.path, entry.content, entry.size, entry.mtime_ns, entry.kept)
             carried.touched |= view.commit()
+
+    def _is_gone(self, name: str) -> bool:
+        try:
+            return self._trash.look(name) is None
+        except OSError:  # nobody can tell: it stays listed
+            return False
 
 
 _IN_THE_WAY = {

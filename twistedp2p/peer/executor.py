@@ -101,13 +101,22 @@ class Executor:
         What fails is left as it was and named in `errors`; the rest goes on.
         """
         carried = Carried()
+        actions = list(actions)
+        try:
+            self._carry_out(actions, carried)
+        except OSError as error:
+            # The disk refused what many wait for: a sync, say. What was committed stands, intents tell the rest.
+            for action in actions:
+                carried.errors.setdefault(action.path, trouble_of(error, action.path))
+        self._look_back(carried)
+        return carried
+
+    def _carry_out(self, actions: list[Action], carried: Carried) -> None:
         keeps, phases = in_phases(actions)
         self._keeper.run(keeps, carried)
         done = self._renamer.run([action for phase in phases for action in phase], carried)
         for phase in phases:
             self._make([action for action in phase if action not in done], carried)
-        self._look_back(carried)
-        return carried
 
     def _look_back(self, carried: Carried) -> None:
         """Find what a user changed between the change of a name and the commit of its row.
@@ -117,7 +126,10 @@ class Executor:
         """
         for path in carried.touched:
             row = self._index.row(path)
-            if row is not None and row.signature is not None and not self._eye.is_fine(path, row.signature):
+            try:
+                if row is not None and row.signature is not None and not self._eye.is_fine(path, row.signature):
+                    carried.look.add(path)
+            except OSError:
                 carried.look.add(path)
 
     # -- names --------------------------------------------------------------
@@ -144,7 +156,10 @@ class Executor:
         results = []
         for step in staged:
             try:
-                results.append((step, self._change(step, view, carried)))
+                result = self._change(step, view, carried)
+                results.append((step, result))
+                if isinstance(result, Signature):  # whatever happens until the commit, the part is not there any more
+                    self._parts.published(step.intent.content or b"")
             except OSError as error:
                 self._undone(step, error, view, carried)
         if self._durable and results:
@@ -257,8 +272,6 @@ class Executor:
         carried.plan.add(intent.path)
         carried.published += 1
         if isinstance(result, Signature):
-            assert intent.content is not None
-            self._parts.published(intent.content)
             finish(view, intent, True, _row(intent, result), None)
         elif isinstance(result, Replaced):
             self._displaced(intent, _row(intent, result.signature), result.displaced, view, trashed, carried)
@@ -296,6 +309,8 @@ class Executor:
 
     def _undone(self, step: _Step, error: OSError, view: View, carried: Carried) -> None:
         carried.errors[step.intent.path] = trouble_of(error, step.intent.path)
+        if isinstance(error, FileNotFoundError) and step.intent.content is not None:
+            self._parts.published(step.intent.content)  # if it is there after all, it is only verified once more
         self._recovery.settle(step.intent, view)
 
 

@@ -199,20 +199,23 @@ class Eye:
                 looked.missing.append(path)
 
     def _absent(self, path: str, looked: Looked, confirm: bool) -> None:
-        if self._is_behind_link(RelPath(path)):
+        if self._is_behind_link(RelPath(path), looked):
             return
         if self._index.row(path) is not None:
             (looked.gone if confirm else looked.missing).append(path)
         self._absent_below(path, looked, confirm)
 
-    def _is_behind_link(self, path: RelPath) -> bool:
+    def _is_behind_link(self, path: RelPath, looked: Looked) -> bool:
         """Whether a folder above is a link now, or can not be looked at: then nobody can tell what is gone."""
         for above in path.ancestors():
             try:
                 kind = self._disk.stat(self._names.of(above)).kind
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            except OSError:
+            except OtherDevice:
+                return True
+            except OSError as error:
+                looked.unreadable.append((path.text, trouble_of(error, reading=True)))
                 return True
             return kind not in (FileKind.FILE, FileKind.FOLDER)
         return False

@@ -84,7 +84,11 @@ class Serving:
                 opened = self._disk.open(name)
             except OSError:
                 continue
-            now = signature_of(opened.stat())
+            try:
+                now = signature_of(opened.stat())
+            except OSError:
+                opened.close()
+                continue
             if signature is None or now == signature:
                 return _Held(opened, now, self._workers)
             opened.close()
@@ -107,9 +111,10 @@ class _Held:
     def _read(self, offset: int, length: int) -> bytes:
         try:
             data = self._opened.read_at(offset, length)
+            now = signature_of(self._opened.stat())
         except OSError as error:
             raise NotHeld("the disk can not read the file") from error
-        if len(data) != length or signature_of(self._opened.stat()) != self._signature:
+        if len(data) != length or now != self._signature:
             raise NotHeld("the file changed while it was read")
         return data
 

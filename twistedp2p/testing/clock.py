@@ -1,8 +1,8 @@
 """Virtual time for a whole network in one process: nothing happens unless the clock is told to go on.
 
 Calls are kept in a heap, because a network of nodes has thousands of them. Calls of the same moment run in the order
-in which they were made, so that one run is like the next. A process that is killed takes its calls along: see
-`ProcessClock`.
+in which they were made, so that one run is like the next. A process that is killed takes its calls along, and those
+of one that is suspended wait for it: see `ProcessClock`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ class _Call:
             self._clock._put(self, self.at + secondsLater)
 
     def run(self) -> None:
-        """Let it happen, if its process lives."""
+        """Let it happen, if its process lives; if that is suspended, when it goes on."""
+        if self._owner.hold(self):
+            return
         call, arguments, keywords = self._call, self._arguments, self._keywords
         self._end(AlreadyCalled)
         if self._owner.alive:
@@ -111,6 +113,10 @@ class SimClock:
         self._in_this_moment = 0
         self._most_calls = most_calls
         self._heap: list[tuple[float, int, _Call]] = []
+
+    def hold(self, call: _Call) -> bool:
+        """Return whether a call that is due has to wait: only those of a suspended process do."""
+        return False
 
     def seconds(self) -> float:
         """Return the time."""
@@ -189,6 +195,11 @@ class SimClock:
             self.step()
         return self._now - begin
 
+    def put_again(self, call: _Call, turn: int) -> None:
+        """Let a call that was held happen now, unless it was put off or given up since."""
+        if call.active() and call.turn == turn:
+            self._put(call, self._now)
+
     def _put(self, call: _Call, at: float) -> None:
         self._turn += 1
         call.at, call.turn = max(at, self._now), self._turn
@@ -204,11 +215,16 @@ class SimClock:
 
 @implementer(IReactorTime)
 class ProcessClock:
-    """The clock of one process of a simulation: when the process is killed, none of its calls happen any more."""
+    """The clock of one process of a simulation: when the process is killed, none of its calls happen any more.
+
+    Time goes by for a process that is suspended, but what is due then happens only when it goes on, all at once.
+    """
 
     def __init__(self, clock: SimClock) -> None:
         self.alive = True
+        self.suspended = False
         self._clock = clock
+        self._held: list[tuple[_Call, int]] = []
 
     def seconds(self) -> float:
         """Return the time."""
@@ -225,3 +241,21 @@ class ProcessClock:
     def kill(self) -> None:
         """Let nothing happen any more that this process wanted."""
         self.alive = False
+        self.resume()
+
+    def suspend(self) -> None:
+        """Let nothing happen that this process wanted, until it goes on."""
+        self.suspended = True
+
+    def resume(self) -> None:
+        """Let happen what was due meanwhile, in its order."""
+        self.suspended = False
+        held, self._held = self._held, []
+        for call, turn in held:
+            self._clock.put_again(call, turn)
+
+    def hold(self, call: _Call) -> bool:
+        """Return whether a call that is due has to wait."""
+        if self.suspended:
+            self._held.append((call, call.turn))
+        return self.suspended

@@ -73,6 +73,7 @@ class Internet:
         self._calls = 0
         self._cut: set[frozenset[str]] = set()
         self._shut: set[tuple[str, str]] = set()
+        self._silent: set[str] = set()
 
     # -- what a run may do to it ---------------------------------------------
 
@@ -89,6 +90,18 @@ class Internet:
     def heal(self) -> None:
         """End all partitions: what was held up arrives."""
         self._cut.clear()
+        self._go_on()
+
+    def silence(self, host: str) -> None:
+        """Let nothing get to or from an address: its machine sleeps, or has another one now. It outlasts `heal`."""
+        self._silent.add(host)
+
+    def wake(self, host: str) -> None:
+        """Let an address be reached again: what was held up arrives."""
+        self._silent.discard(host)
+        self._go_on()
+
+    def _go_on(self) -> None:
         for end in list(self._links):
             end.heal()
 
@@ -143,6 +156,8 @@ class Internet:
 
     def is_cut(self, source: str, target: str) -> bool:
         """Whether nothing gets through."""
+        if source in self._silent or target in self._silent:
+            return True
         return frozenset((source, target)) in self._cut
 
     def arrived(self, source: str, target: str, what: bytes) -> None:
@@ -163,10 +178,12 @@ class Internet:
             raise CannotListenError(port.host, port.number, OSError(98, "Address already in use"))
         self._listeners[port.host, port.number] = port
 
-    def remove_port(self, port: _Port) -> None:
-        """Let nobody dial a port any more."""
-        if self._listeners.get((port.host, port.number)) is port:
-            del self._listeners[port.host, port.number]
+    def remove_port(self, port: _Port) -> bool:
+        """Let nobody dial a port any more; return whether anybody could."""
+        if self._listeners.get((port.host, port.number)) is not port:
+            return False
+        del self._listeners[port.host, port.number]
+        return True
 
     def port_at(self, host: str, number: int) -> _Port | None:
         """Return who listens there."""
@@ -224,6 +241,7 @@ class _Call:
     def __init__(self, network: SimNetwork, where: tuple[str, int], alpn: str, factory: IProtocolFactory) -> None:
         self._network = network
         self._internet = network.internet
+        # Not that of the process: what the others do goes on when this one is gone.
         self._clock = network.internet.clock
         self._where = where
         self._alpn = alpn
@@ -238,8 +256,8 @@ class _Call:
         """Try to reach the other host; again, as long as nothing gets through."""
         if self.result.called or not self._network.alive:
             return
-        if self._internet.is_shut(self._network.host, self._host):
-            if self._clock.seconds() >= self._give_up_at:
+        if self._network.suspended or self._internet.is_shut(self._network.host, self._host):
+            if self._clock.seconds() >= self._give_up_at and not self._network.suspended:
                 self.result.errback(Failure(TimeoutError()))
             else:
                 self._clock.callLater(SYN_AGAIN, self.ring)
@@ -247,7 +265,10 @@ class _Call:
         self._clock.callLater(self._internet.latency(self._network.host, self._host), self._heard)
 
     def _heard(self) -> None:
-        """The other host hears the call."""
+        """The other host hears the call, unless nothing gets through any more."""
+        if self._internet.is_shut(self._network.host, self._host):
+            self.ring()
+            return
         port = self._internet.port_at(self._host, self._where[1])
         back = self._internet.latency(self._host, self._network.host)
         if port is None:
@@ -263,11 +284,16 @@ class _Call:
         self._clock.callLater(back, self._answered, near)
 
     def _refused(self) -> None:
-        if self._network.alive and not self.result.called:
+        if self._network.suspended:
+            self._clock.callLater(SYN_AGAIN, self._refused)
+        elif self._network.alive and not self.result.called:
             self.result.errback(Failure(ConnectionRefusedError()))
 
     def _answered(self, near: SimTransport) -> None:
         """The call is answered: this side makes its protocol."""
+        if self._network.suspended:
+            self._clock.callLater(SYN_AGAIN, self._answered, near)
+            return
         if self.result.called or not self._network.alive:
             near.die()
             return
@@ -320,6 +346,11 @@ class SimNetwork:
         """The time, as this process has it."""
         return self._clock
 
+    @property
+    def suspended(self) -> bool:
+        """Whether the process does nothing at the moment."""
+        return self._clock.suspended
+
     def client(self, host: str, port: int, *, alpn: str) -> IStreamClientEndpoint:
         """Return what dials that address; loopback means this host."""
         return _Endpoint(self, (host, port), alpn)
@@ -349,8 +380,32 @@ class SimNetwork:
         """Remember an end that this process has, to end it with the process."""
         self._transports = [*(end for end in self._transports if end.connected), transport]
 
+    def suspend(self) -> None:
+        """Let the process and its machine do nothing, until `resume`; connections stay, and nothing gets through."""
+        self._clock.suspend()
+        self.internet.silence(self.host)
+
+    def resume(self) -> None:
+        """Let them go on; what was due meanwhile happens now."""
+        self.internet.wake(self.host)
+        self._clock.resume()
+
+    def move(self, host: str) -> None:
+        """Give the machine another address: connections from and to the old one hear nothing any more.
+
+        Ports that are listened on are those of the new address now; nobody is told of the change.
+        """
+        self.internet.silence(self.host)
+        self.host = host
+        for port in self._ports:
+            if self.internet.remove_port(port):
+                port.host = host
+                self.internet.add_port(port)
+
     def kill(self, *, silently: bool = False) -> None:
         """Let this process hear, say and do nothing any more; `silently`: not even its system tells the others."""
+        if self.suspended:
+            self.internet.wake(self.host)
         self.alive = False
         self._clock.kill()
         for port in self._ports:

@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 
+from twistedp2p.disk.real import RealDisk
 from twistedp2p.home import Home
 from twistedp2p.identity.invite import Invite, TrackerAddress
 from twistedp2p.limits import TRACKER_PORT
@@ -22,6 +23,7 @@ from twistedp2p.peer.member import Member
 from twistedp2p.peer.options import PeerOptions
 from twistedp2p.testing.clock import SimClock
 from twistedp2p.testing.disk import SimDisk
+from twistedp2p.testing.faults import Crashed, DiskFaults, FaultyDisk
 from twistedp2p.testing.network import Internet, SimNetwork
 from twistedp2p.testing.trees import Ledger, Tree, UserFolder, read_tree
 from twistedp2p.testing.workers import SimWorkers
@@ -47,6 +49,9 @@ class Surroundings(Protocol):
     def chance(self, *what: object) -> Random:
         """Return chance for one purpose, which depends on nothing else that happens."""
 
+    def new_host(self) -> str:
+        """Return an address that no machine has."""
+
     def wait_for(self, deferred: Deferred[Any]) -> None:
         """Let time go by until this fires; raises what it fails with."""
 
@@ -70,6 +75,24 @@ class _Node:
     def running(self) -> bool:
         """Whether there is a process."""
         return self._network is not None
+
+    @property
+    def asleep(self) -> bool:
+        """Whether there is a process, and its machine sleeps."""
+        return self._network is not None and self._network.suspended
+
+    def sleep(self, seconds: float | None = None) -> None:
+        """Let the machine sleep, for so many seconds or until `wake`: its clocks go on, and it does nothing."""
+        network = self._network
+        assert network is not None, f"{self.name} does not run"
+        network.suspend()
+        if seconds is not None:
+            self._world.clock.callLater(seconds, lambda: network.resume() if network.suspended else None)
+
+    def wake(self) -> None:
+        """Let the machine go on, if it sleeps."""
+        if self._network is not None and self._network.suspended:
+            self._network.resume()
 
     def _entropy(self) -> Callable[[int], bytes]:
         return self._world.chance(self.name, self._starts, "entropy").randbytes
@@ -125,15 +148,23 @@ class SimTracker(_Node):
 
 
 class SimPeer(_Node):
-    """A peer, and the person who uses its folder; the folder is there whether or not the process runs."""
+    """A peer, and the person who uses its folder; the folder is there whether or not the process runs.
 
-    def __init__(self, world: Surroundings, name: str, host: str, invite: Invite) -> None:
+    `disk` is what is wrong with its disk. `skew` is how far its wall clock is from that of the others, seconds.
+    """
+
+    def __init__(self, world: Surroundings, name: str, host: str, invite: Invite, *, durable: bool = False) -> None:
         super().__init__(world, name, host)
         self.folder = world.folder / name / "share"
         self.folder.mkdir(parents=True)
+        self.disk = DiskFaults(world.chance(name, "disk"))
+        self.skew = 0.0
+        self.crashes = 0
         self._options = PeerOptions(
-            folder=self.folder, home=Home(world.folder / name / "home"), invite=invite, name=name, durable=False
+            folder=self.folder, home=Home(world.folder / name / "home"), invite=invite, name=name, durable=durable
         )
+        self._left: list[Member | Index] = []
+        self._dying: Deferred[object] | None = None
         self._user = UserFolder(self.folder, name, world.ledger)
         self._member: Member
         self._index: Index
@@ -143,15 +174,26 @@ class SimPeer(_Node):
     # -- its process ----------------------------------------------------------
 
     def start(self) -> None:
-        """Start a process."""
+        """Start a process; it may die at once, in a call of its disk. Raises the `OSError` that hinders it."""
         assert not self.running, f"{self.name} runs already"
+        self.close_left()
         self._starts += 1
         self._member = Member(self._options, self._entropy())
         self._member.open()
+        self._left = [self._member]
         self._member.disk.close()
-        self._member.disk = SimDisk(os.fsencode(self.folder), self._wall)
+        disk = FaultyDisk(SimDisk(os.fsencode(self.folder), self._wall), self.disk, self._died)
+        self._member.disk = cast(RealDisk, disk)  # only a real watch needs more than the seam
         self._index = self._member.open_index()
-        self._build()
+        self._left = [self._index, self._member]
+        try:
+            self._build()
+        except Crashed:
+            pass
+        except OSError:
+            self._end_process(silently=False)
+            self.close_left()
+            raise
 
     def _build(self) -> None:
         world = self._world
@@ -173,22 +215,47 @@ class SimPeer(_Node):
         self.peer.start(lambda: [Address(self.host, PEER_PORT)])
 
     def _wall(self) -> float:
-        return FIRST_MOMENT + self._world.clock.seconds()
+        return FIRST_MOMENT + self._world.clock.seconds() + self.skew
+
+    def _died(self) -> None:
+        """The process dies inside of a call of its disk, which is below us on the stack: what it has open stays so."""
+        self.crashes += 1
+        self._end_process(silently=False)
+        if self._dying is not None and not self._dying.called:
+            self._dying.callback(None)
+
+    def move(self) -> None:
+        """Give the machine another address: nothing gets to or from the old one any more."""
+        self.host = self._world.new_host()
+        if self._network is not None:
+            self._network.move(self.host)
 
     def stop(self) -> None:
-        """End the process as SIGTERM does: it says goodbye."""
-        self._world.wait_for(Deferred.fromCoroutine(self.peer.stop()))
-        self._let_go(silently=False)
+        """End the process as SIGTERM does: it says goodbye; it may die before that, in a call of its disk."""
+        self.wake()
+        ended: Deferred[object] = Deferred.fromCoroutine(self.peer.stop())
+        self._dying = Deferred()
+        self._world.wait_for(DeferredList([ended, self._dying], fireOnOneCallback=True, fireOnOneErrback=True))
+        if self.running:
+            self._let_go(silently=False)
 
     def kill(self, *, silently: bool = False) -> None:
         """End the process at once, the folder stays; `silently`: the machine loses its power, nobody is told."""
         self._let_go(silently)
 
     def _let_go(self, silently: bool) -> None:
-        self._remains.append(self.peer)
         self._end_process(silently)
-        self._index.close()
-        self._member.close()
+        self.close_left()
+
+    def _end_process(self, silently: bool) -> None:
+        self._remains += vars(self).get("peer", ()), self._member
+        super()._end_process(silently)
+
+    def close_left(self) -> None:
+        """Close what a process that is gone had open, as its system does; once it is not on the stack any more."""
+        left, self._left = self._left, []
+        for one in left:
+            one.close()
 
     def restart(self) -> None:
         """Kill the process and start another one."""
@@ -198,7 +265,6 @@ class SimPeer(_Node):
     def pause(self) -> None:
         """Let the peer rest: it says goodbye, and the process keeps the folder and its index."""
         self._world.wait_for(Deferred.fromCoroutine(self.peer.stop()))
-        self._remains.append(self.peer)
         self._end_process(silently=False)
 
     def resume(self) -> None:

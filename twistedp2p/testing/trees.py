@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from twistedp2p.testing.lineage import Lineage
+
 __all__ = ["FOLDER", "Ledger", "Tree", "UserFolder", "read_tree"]
 
 FOLDER = b"(folder)"
@@ -36,9 +38,10 @@ def _read(root: Path, folder: Path) -> Iterator[tuple[str, tuple[bytes, bool]]]:
 
 
 class Ledger:
-    """All contents that were saved, and those that somebody who had them gave up."""
+    """All contents that were saved, and those that somebody who had them gave up; `lineage`: what came after what."""
 
     def __init__(self) -> None:
+        self.lineage = Lineage()
         self._saved: dict[bytes, str] = {}
         self._given_up: set[bytes] = set()
 
@@ -76,6 +79,7 @@ class UserFolder:
         """Save a file, and make the folders that it needs."""
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
+        self._ledger.lineage.saved(self._owner, path, content, target.read_bytes() if target.exists() else None)
         self._giving_up(target)
         target.write_bytes(content)
         target.chmod(0o755 if executable else 0o644)
@@ -86,12 +90,15 @@ class UserFolder:
         """Rename a file or folder, over a file that is there."""
         target = self.root / new
         target.parent.mkdir(parents=True, exist_ok=True)
+        self._renaming(self.root / old, target)
         self._giving_up(target)
         (self.root / old).rename(target)
 
     def delete(self, path: str) -> None:
         """Delete a file, or a folder with all that is in it."""
         target = self.root / path
+        for file in _files(target):
+            self._ledger.lineage.deleted(self._owner, str(file.relative_to(self.root)), file.read_bytes())
         self._giving_up(target)
         if target.is_dir():
             shutil.rmtree(target)
@@ -101,9 +108,24 @@ class UserFolder:
     def make_folder(self, path: str) -> None:
         """Make a folder, and those above it."""
         (self.root / path).mkdir(parents=True)
+        self._ledger.lineage.is_folder(path)
+
+    def _renaming(self, source: Path, target: Path) -> None:
+        lineage = self._ledger.lineage
+        for folder in (source, *source.rglob("*")):
+            if folder.is_dir():
+                lineage.is_folder(str((target / folder.relative_to(source)).relative_to(self.root)))
+        for file in _files(source):
+            new, content = target / file.relative_to(source), file.read_bytes()
+            before = new.read_bytes() if new.is_file() else None
+            lineage.saved(self._owner, str(new.relative_to(self.root)), content, before)
+            lineage.deleted(self._owner, str(file.relative_to(self.root)), content)
 
     def _giving_up(self, target: Path) -> None:
-        files = [file for file in target.rglob("*") if file.is_file()] if target.is_dir() else [target]
-        for file in files:
-            if file.exists():
-                self._ledger.given_up(file.read_bytes())
+        for file in _files(target):
+            self._ledger.given_up(file.read_bytes())
+
+
+def _files(target: Path) -> list[Path]:
+    """Return the file at `target`, or those below it; none if nothing is there."""
+    return sorted(file for file in (target, *target.rglob("*")) if file.is_file())

@@ -8,7 +8,10 @@ from typing import TypeVar
 
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from typing_extensions import ParamSpec
+
+from twistedp2p.testing.faults import Crashed
 
 __all__ = ["SimWorkers"]
 
@@ -48,8 +51,11 @@ class SimWorkers:
         answer: Deferred[T] = Deferred(lambda _: None)
 
         def do() -> None:
-            result = work()
+            result = work().addErrback(died)
             self._clock.callLater(answer_at - done_at, tell, result)
+
+        def died(failure: Failure) -> Failure | None:
+            return None if failure.check(Crashed) else failure  # nobody is left to hear of it
 
         def tell(result: Deferred[T]) -> None:
             if answer.called:

@@ -29,7 +29,7 @@ from twistedp2p.identity.share import SECRET_BYTES
 from twistedp2p.testing.clock import SimClock, Stuck
 from twistedp2p.testing.network import Internet, Traits
 from twistedp2p.testing.nodes import SimPeer, SimTracker
-from twistedp2p.testing.trees import Ledger
+from twistedp2p.testing.trees import FOLDER, Ledger
 
 __all__ = ["World"]
 
@@ -80,7 +80,7 @@ class World:
     def tracker(self, name: str = "tracker") -> SimTracker:
         """Start a tracker; all must be there before the first peer, so that the invite names them."""
         assert self._invite is None, "there is an invite already"
-        self.trackers[name] = SimTracker(self, name, self._host())
+        self.trackers[name] = SimTracker(self, name, self.new_host())
         return self.trackers[name]
 
     @property
@@ -91,10 +91,10 @@ class World:
             self._invite = Invite(self.chance("secret").randbytes(SECRET_BYTES), addresses)
         return self._invite
 
-    def new_peer(self, name: str | None = None) -> SimPeer:
-        """Return a peer that is not started: its folder is there to be filled."""
+    def new_peer(self, name: str | None = None, *, durable: bool = False) -> SimPeer:
+        """Return a peer that is not started: its folder is there to be filled; `durable`: it syncs what it writes."""
         name = name or f"peer{len(self.members) + 1}"
-        self.members[name] = SimPeer(self, name, self._host(), self.invite)
+        self.members[name] = SimPeer(self, name, self.new_host(), self.invite, durable=durable)
         return self.members[name]
 
     def peers(self, count: int) -> list[SimPeer]:
@@ -104,7 +104,8 @@ class World:
             peer.start()
         return made
 
-    def _host(self) -> str:
+    def new_host(self) -> str:
+        """Return an address that no machine has, or had."""
         self._hosts += 1
         return f"10.0.{self._hosts // 250}.{self._hosts % 250 + 1}"
 
@@ -172,6 +173,13 @@ class World:
         lost = self.ledger.lost(first)
         assert not lost, f"lost: {lost[:10]}"
 
+    def assert_explained(self) -> None:
+        """Raise if there is a conflict copy where nobody saved two versions that knew nothing of each other."""
+        for peer in self.members.values():
+            contents = {path: content for path, (content, _) in peer.tree().items() if content != FOLDER}
+            superfluous = self.ledger.lineage.unexplained(contents)
+            assert not superfluous, f"{peer.name} has conflict copies without a conflict: {superfluous[:10]}"
+
     def assert_silent(self, seconds: float = 600.0) -> None:
         """Raise unless all stay in sync for a while, and say nothing but that they are alive."""
         batches = self._batches()
@@ -199,8 +207,10 @@ class World:
 
     def close(self) -> None:
         """Kill all that runs, and take no more notice of the log."""
-        for peer in self._running:
-            peer.kill()
+        for peer in self.members.values():
+            if peer.running:
+                peer.kill()
+            peer.close_left()
         for tracker in self.trackers.values():
             if tracker.running:
                 tracker.kill()

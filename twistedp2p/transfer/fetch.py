@@ -359,10 +359,12 @@ class Fetcher:
         except (TwistedP2PError, OSError) as error:
             self._end(ask.content, Failure(error))
             return
-        assert fetch.part is not None and fetch.manifest is not None
-        if self._fetches.get(ask.content) is not fetch:  # given up while it was being opened
-            await self._locked(fetch, fetch.part.close)
+        if self._fetches.get(ask.content) is not fetch:  # given up while it was being opened, or just after
+            part, fetch.part = fetch.part, None
+            if part is not None:
+                await self._locked(fetch, part.close)
             return
+        assert fetch.part is not None and fetch.manifest is not None
         missing = fetch.part.missing()
         lengths = tuple(length for _, length in fetch.manifest.chunks)
         self._swarm.chunks(ask.content, lengths, missing, self._clock.seconds())
