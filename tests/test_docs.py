@@ -36,6 +36,7 @@ from twistedp2p.identity.share import ShareKeys
 from twistedp2p.messages import PEER_TYPES, TRACKER_TYPES
 from twistedp2p.peer.announce import Announcer
 from twistedp2p.peer.status import StatusBoard
+from twistedp2p.peer.troubles import Code
 from twistedp2p.records import FORMAT, encode_record
 from twistedp2p.tap import echo, peer, tracker
 from twistedp2p.testing.world import World
@@ -204,6 +205,8 @@ STATUS_LISTS = {
     "moving": {"path", "size", "done", "rate"},
     "not_shared": {"path", "reason"},
     "errors": {"path", "code", "text"},
+    "waiting": {"path", "code", "text"},
+    "reasons": {"code", "files", "text"},
 }
 """Fields of lists that are empty in a peer that is in sync; `twistedp2p.web.status` reads them."""
 
@@ -225,6 +228,13 @@ def test_status(tmp_path: Path) -> None:
             fields.add(name)
     table = rows(section("docs/running.md", "The status as JSON"))
     assert {field for cells in table for field in re.findall(r"`([^`]+)`", cells[0])} == fields
+
+
+def test_codes_of_reasons() -> None:
+    """The table of reasons has every code, and no others."""
+    table = rows(section("docs/running.md", "When something does not sync"))
+    codes = {code for cells in table for code in re.findall(r"`([a-z-]+)`", cells[0])}
+    assert codes == {code.value for code in Code} | {"no-peer"}
 
 
 @pytest.mark.parametrize("number", range(2))

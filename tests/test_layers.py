@@ -66,6 +66,8 @@ PURE = (
     "peer.plan",
     "peer.replica",
     "peer.announce",
+    "peer.reasons",
+    "peer.troubles",
 )
 """Values and decisions: they load nothing of Twisted. A room means all its modules."""
 

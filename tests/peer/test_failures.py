@@ -62,6 +62,9 @@ class TroubleTests(SynchronousTestCase):
             (CorruptContent("Wrong."), Code.ERROR),
         ):
             self.assertEqual(trouble_of(error), Trouble(code, str(error)))
+        unusable = FolderUnusable("The mark can not be read.")
+        unusable.__cause__ = OSError(errno.EMFILE, "Too many open files")
+        self.assertEqual(trouble_of(unusable).code, Code.TOO_MANY_FILES)
         self.assertIn("corrupt", trouble_of(CorruptContent()).text)
         self.assertIn("the log", trouble_of(ZeroDivisionError()).text)
 

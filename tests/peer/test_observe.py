@@ -95,6 +95,9 @@ class FakeQuiet:
     def next_at(self) -> float | None:
         return min(self.at.values(), default=None)
 
+    def waiting(self) -> list[str]:
+        return list(self.at)
+
 
 class ObserverTestCase(SynchronousTestCase):
     """Builds an observer of an empty folder."""

@@ -42,6 +42,9 @@ class StatusTests(SynchronousTestCase):
         self.wants: list[Want] = []
         self.missing: int | None = None
         self.oldest: str | None = None
+        self.incompatible = ""
+        self.asked: dict[bytes, set[bytes]] = {}
+        self.sources: tuple[set[bytes], set[bytes]] = (set(), set())
         self.peer = SimpleNamespace(
             name="desk",
             member=SimpleNamespace(
@@ -57,18 +60,30 @@ class StatusTests(SynchronousTestCase):
             ),
             sync=SimpleNamespace(
                 in_sync=True,
+                errors={},
                 failures=Failures(Clock(), lambda path: None),
+                not_taken=lambda: [],
                 wants=SimpleNamespace(all=lambda: self.wants),
             ),
-            observer=SimpleNamespace(trouble=None, unreadable={}, hidden={}, scanning=False, scanned=9),
-            steps=SimpleNamespace(published=5, trash_days=30),
+            observer=SimpleNamespace(trouble=None, unreadable={}, phases=dict, hidden={}, scanning=False, scanned=9),
+            steps=SimpleNamespace(published=5, trash_days=30, caught=True, may_act=True, untold=lambda: []),
             client=SimpleNamespace(welcome=object(), tracker=SimpleNamespace(address="192.0.2.9:17410")),
-            tracking=SimpleNamespace(since=None, trouble=""),
+            tracking=SimpleNamespace(since=None, trouble="", clock_trouble=""),
             fetcher=SimpleNamespace(
-                progress=lambda: SimpleNamespace(by_node=dict(self.came)), missing=lambda content: self.missing
+                progress=lambda: SimpleNamespace(by_node=dict(self.came)),
+                missing=lambda content: self.missing,
+                asked=lambda: self.asked,
             ),
-            links=SimpleNamespace(live=lambda: self.links),
-            holdings=SimpleNamespace(peers={2: INFO}),
+            links=SimpleNamespace(
+                live=lambda: self.links, incompatible=lambda node: self.incompatible, link=lambda node: None,
+                unreachable=dict,
+            ),
+            holdings=SimpleNamespace(
+                peers={2: INFO},
+                sources=lambda want: self.sources,
+                gone_holders=lambda path: ("ben",),
+                name_of=lambda node: "anna",
+            ),
         )
         self.board = StatusBoard(cast(Peer, self.peer), lambda: self.now, lambda: 1_700_000_000.0 + self.now)
 
@@ -188,6 +203,59 @@ class StatusTests(SynchronousTestCase):
             [(error["path"], error["code"]) for error in self.board.status()["errors"]],
             [("", "too-many-watches"), ("", "no-space"), ("r", "unreadable")],
         )
+
+    def test_what_is_wrong_with_others(self) -> None:
+        """A clock far off and a member of another version are problems without a path."""
+        self.peer.tracking.clock_trouble = "The clock is a day behind."
+        self.incompatible = "anna speaks no version that I speak."
+        self.assertEqual(
+            self.board.status()["errors"],
+            [
+                {"path": "", "code": "clock", "text": "The clock is a day behind."},
+                {"path": "", "code": "holder-incompatible", "text": "anna speaks no version that I speak."},
+            ],
+        )
+
+    def test_what_is_not_in_sync(self) -> None:
+        """The first paths have their reason, and each reason says how many files have it."""
+        self.wants = [want(number) for number in range(30)]
+        self.peer.sync.errors = {"p003": IN_THE_WAY}
+        status = self.board.status()
+        self.assertEqual(len(status["waiting"]), 20)
+        self.assertEqual(status["waiting"][0], {"path": "p003", "code": "obstructed", "text": "It is in the way."})
+        self.assertEqual((status["waiting"][1]["path"], status["waiting"][1]["code"]), ("p000", "no-holder"))
+        self.assertIn("ben had it", status["waiting"][1]["text"])
+        self.assertEqual(
+            status["reasons"],
+            [
+                {"code": "no-holder", "files": 29, "text": "no living member has them"},
+                {"code": "obstructed", "files": 1, "text": "something is in their place"},
+            ],
+        )
+        self.asked = {b"c" * 32: {ANNA}}
+        self.assertIn("arriving from anna", self.board.status()["waiting"][1]["text"])
+
+    def test_what_may_not_be_planned_yet(self) -> None:
+        """Before the others were heard, all that is missing waits for that."""
+        self.peer.steps.may_act = False
+        self.peer.index.unsettled = lambda limit: ["a", "b"]
+        status = self.board.status()
+        self.assertEqual(next((waits["path"], waits["code"]) for waits in status["waiting"]), ("a", "not-caught-up"))
+        self.assertEqual([(found["code"], found["files"]) for found in status["reasons"]], [("not-caught-up", 3)])
+        self.board.paused_since = 1.0
+        self.assertEqual({waits["code"] for waits in self.board.status()["waiting"]}, {"paused"})
+
+    def test_much_that_waits_is_not_gathered_all_the_time(self) -> None:
+        """When gathering the reasons takes a while, the last ones are told for a while longer."""
+        self.wants = [want(1)]
+        moments = iter([100.0, 101.0])
+        self.board._clock = lambda: next(moments, self.now)
+        self.assertEqual(len(self.board._waiting().first), 1)
+        self.wants = []
+        self.now = 119.0
+        self.assertEqual(len(self.board._waiting().first), 1)
+        self.now = 120.0
+        self.assertEqual(len(self.board._waiting().first), 0)
 
     def test_a_peer(self) -> None:
         """Another member has its name, where it is reached, and what came and went."""

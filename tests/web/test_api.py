@@ -37,6 +37,10 @@ class FakePeer:
             raise self.error
         return self.state
 
+    def why(self, path: str) -> Deferred[dict[str, Any]]:
+        """Answer with the path."""
+        return succeed({"path": path, "code": "in-sync"})
+
     def invite(self) -> str:
         """Return an invite."""
         return "tp2p1:x"
@@ -117,6 +121,13 @@ class ControlTests(TestCase):
         """GET /invite is the invite, GET /version the versions of package and API."""
         self.assertEqual((await self.ask("GET", "/invite"))[2], {"invite": "tp2p1:x"})
         self.assertEqual((await self.ask("GET", "/version"))[2], {"version": __version__, "api": 1})
+
+    async def test_why(self) -> None:
+        """GET /why has the path in its query, also one that is not UTF-8; without it, it is told how to ask."""
+        code, _, body = await self.ask("GET", "/why?path=a%20b%2Fcaf%E9")
+        self.assertEqual((code, body), (200, {"path": "a b/caf\udce9", "code": "in-sync"}))
+        code, _, body = await self.ask("GET", "/why")
+        self.assertEqual((code, body["error"]), (400, "argument"))
 
     async def test_stop(self) -> None:
         """POST /stop ends the peer, and is answered; GET does not end it."""

@@ -5,7 +5,22 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.errors import ProtocolViolation
-from twistedp2p.web.status import Failed, Missing, Moving, NotShared, Peer, Rates, Status, Tracker, Trash, parse_status
+from twistedp2p.web.status import (
+    Failed,
+    Missing,
+    Moving,
+    NotShared,
+    Peer,
+    Rates,
+    Reason,
+    Status,
+    Tracker,
+    Trash,
+    Waits,
+    Why,
+    parse_status,
+    parse_why,
+)
 
 FULL = {
     "version": "0.1.0",
@@ -37,7 +52,9 @@ FULL = {
     "moving": [{"path": "a", "size": 100, "done": 50, "rate": 25.0, "from": ["bob"]}],
     "rates": {"in": 25.0, "out": 5.0},
     "not_shared": [{"path": "link", "reason": "a symbolic link"}],
-    "errors": [{"path": "b", "text": "The disk is full."}],
+    "errors": [{"path": "b", "text": "The disk is full.", "code": "no-space"}],
+    "waiting": [{"path": "b", "code": "no-space", "text": "No room."}],
+    "reasons": [{"code": "no-space", "files": 1203, "text": "there is no room on the disk"}],
     "trash": {"files": 1, "bytes": 5, "days": 7, "since": 1_000_000.0, "until": 1_604_800.0},
 }
 
@@ -66,10 +83,19 @@ class StatusTests(SynchronousTestCase):
                 moving=(Moving("a", 100, 50, 25.0),),
                 rates=Rates(25.0, 5.0),
                 not_shared=(NotShared("link", "a symbolic link"),),
-                errors=(Failed("b", "The disk is full."),),
+                errors=(Failed("b", "The disk is full.", "no-space"),),
+                waiting=(Waits("b", "no-space", "No room."),),
+                reasons=(Reason("no-space", 1203, "there is no room on the disk"),),
                 trash=Trash(1, 5, 7, 1_000_000.0, 1_604_800.0),
             ),
         )
+
+    def test_why(self) -> None:
+        """The answer about one path is understood, also if it says less; anything else is an error of ours."""
+        self.assertEqual(parse_why({"path": "f"}), Why("f"))
+        answer = {"path": "d", "code": "in-sync", "text": "It is.", "waiting": FULL["waiting"], "later": 1}
+        self.assertEqual(parse_why(answer), Why("d", "in-sync", "It is.", (Waits("b", "no-space", "No room."),)))
+        self.assertRaises(ProtocolViolation, parse_why, {"text": 1})
 
     def test_other_version(self) -> None:
         """A peer that says less, or more, or is in a state of a later version, is understood."""

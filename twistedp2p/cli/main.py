@@ -24,6 +24,7 @@ _COMMANDS = {
     "share": "Share a folder; print the invite that admits others.",
     "status": "Say what a running peer is doing.",
     "trash": "List or remove what is kept in the trash.",
+    "why": "Say why a file or folder is not in sync.",
 }
 """Each in a module of its name, which is imported only when it runs: `status` needs no network of ours."""
 

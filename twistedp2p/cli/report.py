@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from twistedp2p.cli.progress import details, state_text
 from twistedp2p.cli.words import count, day, duration, rate, shown, size
-from twistedp2p.web.status import Peer, Status, Trash
+from twistedp2p.web.status import Peer, Reason, Status, Trash, Waits
 
-__all__ = ["report"]
+__all__ = ["reasons", "report"]
 
 _MOST = 20
 """Lines of one list; the rest is counted. --json has them all."""
@@ -20,12 +20,8 @@ def report(status: Status) -> list[str]:
     lines += [f"  tracker {_tracker(status)}"]
     lines += _list(count(len(status.peers), "other peer"), [_peer(peer) for peer in status.peers])
     if status.missing.files:
-        missing = [shown(path) for path in status.missing.first]
-        lines += _list(
-            f"missing: {count(status.missing.files, 'file')}, {size(status.missing.bytes)}",
-            missing,
-            status.missing.files,
-        )
+        lines.append(f"  missing: {count(status.missing.files, 'file')}, {size(status.missing.bytes)}")
+    lines += reasons(status.reasons, status.waiting)
     lines += _list("arriving", list(_moving(status)))
     left_out = [f"{shown(item.path)} ({shown(item.reason)})" for item in status.not_shared]
     lines += _list(f"not shared: {len(left_out):,}", left_out)
@@ -34,6 +30,15 @@ def report(status: Status) -> list[str]:
     if status.trash.files:
         lines.append(f"  trash: {_trash(status.trash)}")
     return lines
+
+
+def reasons(found: Sequence[Reason], waiting: Sequence[Waits]) -> list[str]:
+    """Return what is not in sync: how much for each reason, then the first paths with theirs."""
+    if not found:
+        return []
+    lines = [f"{count(reason.files, 'path')}: {shown(reason.text)}" for reason in found]
+    paths = [f"{shown(item.path)}: {shown(item.text)}" for item in waiting]
+    return _list("not in sync", lines) + _list("the first of them", paths, sum(reason.files for reason in found))
 
 
 def _who(status: Status) -> str:
@@ -45,7 +50,9 @@ def _tracker(status: Status) -> str:
     tracker = status.tracker
     if not tracker.address:
         return "not known yet"
-    return f"{shown(tracker.address)}: {'connected' if tracker.connected else 'not reached'}"
+    if tracker.connected:
+        return f"{shown(tracker.address)}: connected"
+    return f"{shown(tracker.address)}: not reached{f' ({shown(tracker.trouble)})' if tracker.trouble else ''}"
 
 
 def _peer(peer: Peer) -> str:

@@ -51,6 +51,20 @@ class Announcer:
         """Whether every committed change is in a batch, acknowledged or not."""
         return not (self._full or self._changed)
 
+    def untold(self) -> list[str]:
+        """Return the paths whose committed change is in no batch yet; any thread may ask."""
+        return list(self._changed)
+
+    def is_told(self, path: str) -> bool:
+        """Whether the tracker has applied what is committed at `path`; any thread may ask."""
+        item = self._current(path)
+        if item is None:
+            return True
+        if self._full or path in self._changed or self._said.get(path) != item:
+            return False
+        names = (item[0], self._number_of(item[0]))
+        return not any(name in (*batch.known, *batch.held) for batch in [*self._unacknowledged] for name in names)
+
     def changed(self, paths: Iterable[str]) -> None:
         """Note that the records or rows of these paths were committed."""
         self._changed.update(paths)

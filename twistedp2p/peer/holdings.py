@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from twistedp2p.limits import PEERS_PER_SHARE
 from twistedp2p.messages import PeerInfo
 from twistedp2p.peer.values import Want
 
@@ -22,6 +23,7 @@ class Holdings:
         self._holders: dict[int, set[int]] = {}
         self._numbers: dict[str, set[int]] = {}
         self._paths: dict[int, str] = {}
+        self._gone: dict[int, str] = {}
         self._me = -1
 
     def new_session(self, member: int) -> None:
@@ -31,6 +33,7 @@ class Holdings:
         self._holders.clear()
         self._numbers.clear()
         self._paths.clear()
+        self._gone.clear()
         self._me = member
 
     def change_peers(self, up: Iterable[PeerInfo], down: Iterable[int]) -> None:
@@ -40,9 +43,15 @@ class Holdings:
                 self.peers[info.member] = self._by_node[info.node] = info
         for member in down:
             gone = self.peers.pop(member, None)
+            if gone is None:
+                continue
             # A node that came back has a new session already.
-            if gone is not None and self._by_node[gone.node] is gone:
+            if self._by_node[gone.node] is gone:
                 del self._by_node[gone.node]
+            if gone.name:
+                self._gone[member] = gone.name
+                while len(self._gone) > PEERS_PER_SHARE:
+                    del self._gone[next(iter(self._gone))]
 
     def learn(self, items: Iterable[tuple[str, int, tuple[int, ...]]]) -> None:
         """Take in items of a delta: (path, number, members that hold it)."""
@@ -57,6 +66,11 @@ class Holdings:
             self._holders.setdefault(number, set()).add(member)
         for number in lost:
             self._holders.get(number, set()).discard(member)
+
+    def gone_holders(self, path: str) -> tuple[str, ...]:
+        """Return the names of members that held the content of `path` in this session and are gone."""
+        members = {member for number in self._numbers.get(path, ()) for member in self._holders.get(number, ())}
+        return tuple(self._gone[member] for member in sorted(members) if member in self._gone)
 
     def forget(self, path: str) -> None:
         """Drop what was noted for a path whose content is here."""

@@ -118,6 +118,10 @@ class Eye:
         mark.require(self._disk)
         yield last
 
+    def ignores(self, path: RelPath, kind: Kind) -> bool:
+        """Whether a path is not shared by the person's choice."""
+        return self._ignored(path, kind)
+
     def is_fine(self, path: str, signature: Signature | None) -> bool:
         """Whether what lies at `path` still has this signature (None: whether nothing lies there)."""
         return self.signature(path) == signature

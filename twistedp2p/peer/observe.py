@@ -20,6 +20,7 @@ from twistedp2p.limits import DELETE_SECOND_LOOK_LIVE, DELETE_SECOND_LOOK_SCAN, 
 from twistedp2p.peer.failures import Complaints
 from twistedp2p.peer.index_file import IndexDamaged
 from twistedp2p.peer.look import Eye, Looked
+from twistedp2p.peer.reasons import Phase
 from twistedp2p.peer.troubles import Trouble, trouble_of
 from twistedp2p.peer.workers import Workers
 
@@ -41,6 +42,9 @@ class Quieting(Protocol):
 
     def next_at(self) -> float | None:
         """Return when the next path will be quiet, None if none waits."""
+
+    def waiting(self) -> Iterable[str]:
+        """Return the paths that are not quiet yet."""
 
 
 class Observer:
@@ -110,6 +114,15 @@ class Observer:
     def scanning(self) -> bool:
         """Whether a full scan is under way or wanted."""
         return self._slices is not None or self._scan_wanted
+
+    def phases(self) -> dict[str, Phase]:
+        """Return where this is with each path that changed on the disk and was not reported yet."""
+        return {
+            **dict.fromkeys(self._due, Phase.DUE),
+            **dict.fromkeys(self._second_looks, Phase.MISSING),
+            **dict.fromkeys(self._changing, Phase.CHANGING),
+            **dict.fromkeys(self._quiet.waiting(), Phase.QUIET),
+        }
 
     def start(self) -> None:
         """Begin with a full scan."""

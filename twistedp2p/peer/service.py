@@ -106,6 +106,10 @@ class PeerService(Service):
         """Return the state of the peer (see `status`)."""
         return self.board.status()
 
+    def why(self, path: str) -> Deferred[dict[str, Any]]:
+        """Return why what the disk has at `path`, below the shared folder, is not in sync (see `reasons`)."""
+        return self.board.why(path)
+
     def stop(self) -> None:
         """Begin to end: called by the control API."""
         self.stopped()

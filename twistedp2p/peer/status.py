@@ -9,11 +9,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from twistedp2p import __version__
 from twistedp2p.identity.device import node_text
 from twistedp2p.messages import Address
 from twistedp2p.peer.assembly import Peer
 from twistedp2p.peer.folder.trash import displaced_at
+from twistedp2p.peer.reasoning import Reasoner, Waiting
+from twistedp2p.peer.troubles import Code, Trouble
 from twistedp2p.peer.values import Want
 
 __all__ = ["StatusBoard"]
@@ -22,6 +26,8 @@ _NAMED = 20
 """Paths named in a list of what is missing or under way."""
 _REASONS = 200
 """Entries in a list of what is not shared, or failed."""
+_GATHERING = 20
+"""Gathering reasons may take one part in so many of the time."""
 _WINDOW = 5.0
 """Rates are those of the last so many seconds."""
 
@@ -34,6 +40,9 @@ class StatusBoard:
         self._clock = clock
         self._wall = wall
         self._samples: deque[tuple[float, dict[bytes, tuple[int, int]]]] = deque()
+        self._reasoner = Reasoner(peer, lambda: self.paused_since is not None)
+        self._last_waiting = Waiting()
+        self._next_waiting = 0.0
         self._done: deque[tuple[float, dict[str, int]]] = deque()
         self.paused_since: float | None = None
         """Since when the peer is paused, by `wall`; None if it is not."""
@@ -89,9 +98,22 @@ class StatusBoard:
             "published": peer.steps.published,
             "rates": {"in": sum(rate[0] for rate in rates.values()), "out": sum(rate[1] for rate in rates.values())},
             "not_shared": [{"path": path, "reason": reason} for path, reason in hidden],
+            **self._waiting().as_json(),
             "errors": errors,
             "trash": self._trash(),
         }
+
+    def why(self, path: str) -> Deferred[dict[str, Any]]:
+        """Return why a path, as the disk has it below the shared folder, is not in sync; see `Reasoner.why`."""
+        return self._reasoner.why(path)
+
+    def _waiting(self) -> Waiting:
+        """Return what is not in sync; not gathered anew at once if there is so much that it takes a while."""
+        began = self._clock()
+        if began >= self._next_waiting:
+            self._last_waiting = self._reasoner.waiting()
+            self._next_waiting = began + _GATHERING * (self._clock() - began)
+        return self._last_waiting
 
     def _errors(self) -> list[dict[str, str]]:
         """Return what is wrong: with the peer as a whole first, each sort once, then with single paths."""
@@ -99,6 +121,7 @@ class StatusBoard:
         unreadable = peer.observer.unreadable
         whole = () if peer.observer.trouble is None else (peer.observer.trouble,)
         general = [*whole, *peer.sync.failures.general(unreadable.values())]
+        general += self._of_others()
         single = {
             path: trouble
             for found in (peer.sync.failures.errors, unreadable)
@@ -107,6 +130,13 @@ class StatusBoard:
         }
         errors = [("", trouble) for trouble in dict.fromkeys(general)] + list(single.items())[:_REASONS]
         return [{"path": path, "code": trouble.code.value, "text": trouble.text} for path, trouble in errors]
+
+    def _of_others(self) -> list[Trouble]:
+        """Return what is wrong between this peer and the others: clocks far apart, versions that do not fit."""
+        peer = self._peer
+        found = [Trouble(Code.CLOCK, peer.tracking.clock_trouble)] if peer.tracking.clock_trouble else []
+        foreign = (peer.links.incompatible(info.node) for info in peer.holdings.peers.values())
+        return found + [Trouble(Code.HOLDER_INCOMPATIBLE, text) for text in foreign if text]
 
     def _moving(self, want: Want) -> dict[str, Any]:
         (began, first), (ended, last) = self._done[0], self._done[-1]

@@ -110,6 +110,14 @@ class Steps:
         """Whether everything is announced and acknowledged."""
         return self._replica.ready and self._announcer.idle
 
+    def is_told(self, path: str) -> bool:
+        """Whether the tracker knows what is committed here at `path`."""
+        return self._announcer.is_told(path)
+
+    def untold(self) -> list[str]:
+        """Return paths whose change the tracker was not told of yet."""
+        return self._announcer.untold()
+
     def digests(self) -> tuple[SetDigest, SetDigest]:
         """Return the digests of what was announced as known and as held, for keep-alives."""
         return self._announcer.known.value(), self._announcer.held.value()

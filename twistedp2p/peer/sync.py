@@ -99,6 +99,10 @@ class Sync:
         """What did not work, by path; it is tried again by itself."""
         return self.failures.errors
 
+    def not_taken(self) -> list[str]:
+        """Return the paths that were seen to have changed, and are no versions yet."""
+        return [path for looked in self._looked for path in looked.paths()]
+
     @property
     def in_sync(self) -> bool:
         """Whether this peer has nothing left to do: all that is known is here, all that is here is announced."""

@@ -72,6 +72,8 @@ _OWN = ((NoSpace, Code.NO_SPACE), (FolderUnusable, Code.FOLDER_UNUSABLE), (TooLa
 
 _FULL = Trouble(Code.NO_SPACE, "The disk of the shared folder is full: make room, and it goes on by itself.")
 
+_NOT_OF_THE_FOLDER = (errno.EMFILE, errno.ENFILE, errno.EIO)
+
 _SYSTEM = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: Trouble(
@@ -110,6 +112,9 @@ def trouble_of(error: BaseException | None, path: str = "", *, reading: bool = F
     if isinstance(error, OSError):
         return _of_system(error, path, reading)
     if isinstance(error, TwistedP2PError):
+        cause = error.__cause__
+        if isinstance(error, FolderUnusable) and isinstance(cause, OSError) and cause.errno in _NOT_OF_THE_FOLDER:
+            return _of_system(cause, path, reading)
         code = next((code for cls, code in _OWN if isinstance(error, cls)), Code.ERROR)
         return Trouble(code, str(error) or f"It failed ({error.code}); it is tried again.")
     return Trouble(Code.ERROR, "It failed by a fault of this program, which the log tells more of; it is tried again.")

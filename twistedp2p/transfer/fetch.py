@@ -162,6 +162,14 @@ class Fetcher:
         """Return how many bytes of a content are not here yet; None if it is not being fetched."""
         return self._swarm.missing(content) if content in self._fetches else None
 
+    def asked(self) -> dict[bytes, set[bytes]]:
+        """Return which nodes were asked for each content, and did not answer yet."""
+        found: dict[bytes, set[bytes]] = {}
+        for ask in self._flights:
+            for content in ask.contents if isinstance(ask, AskContents) else (ask.content,):
+                found.setdefault(content, set()).add(ask.node)
+        return found
+
     def progress(self) -> Progress:
         """Return how far fetching has come."""
         return Progress(

@@ -1,6 +1,7 @@
 """The control API of a running peer: JSON over HTTP on a UNIX socket that only its owner can use.
 
     GET  /status    the state of the peer: `twistedp2p.web.status` describes it
+    GET  /why       ?path=PATH, below the shared folder: {"path", "code", "text", "waiting", "reasons"}
     GET  /invite    {"invite": TEXT}; TEXT is a secret
     GET  /version   {"version": of the package, "api": 1}
     GET  /trash     some of the trash, the newest first: `twistedp2p.peer.purging.Page`; goes on at ?place=
@@ -60,6 +61,9 @@ class ProcessView(Protocol):
 class ControlView(ProcessView, Protocol):
     """What the API asks of a peer."""
 
+    def why(self, path: str) -> Deferred[dict[str, Any]]:
+        """Return why what the disk has at `path`, below the shared folder, is not in sync."""
+
     def invite(self) -> str:
         """Return the invite of the share."""
 
@@ -87,6 +91,7 @@ def _calls_of_process(view: ProcessView) -> _Calls:
 def _calls_of_peer(view: ControlView) -> _Calls:
     return {
         **_calls_of_process(view),
+        b"/why": {b"GET": lambda arguments: _why(view, arguments)},
         b"/invite": {b"GET": lambda _: (http.OK, {"invite": view.invite()})},
         b"/trash": {
             b"GET": lambda words: view.trash(words.get("place"), words.get("pattern")).addCallback(_ok),
@@ -168,6 +173,13 @@ def _wish(words: Mapping[str, str]) -> Wish:
     if days is not None and not (days.isdecimal() and int(days) <= TRASH_DAYS_MOST):
         raise BadArgument(f"older_than is a number of days from 0 to {TRASH_DAYS_MOST}.")
     return Wish(None if days is None else int(days), pattern, everything)
+
+
+def _why(view: ControlView, arguments: Mapping[str, str]) -> _Answer | Deferred[_Answer]:
+    path = arguments.get("path")
+    if not path:
+        raise BadArgument("Say which path: /why?path=PATH.")
+    return view.why(path).addCallback(lambda found: (http.OK, found))
 
 
 def _stop(view: ProcessView) -> _Answer:

@@ -14,16 +14,33 @@ from attrs import frozen
 from twistedp2p.errors import ProtocolViolation
 from twistedp2p.limits import TRASH_DAYS
 
-__all__ = ["Failed", "Missing", "Moving", "NotShared", "Peer", "Rates", "Status", "Tracker", "Trash", "parse_status"]
+__all__ = [
+    "Failed",
+    "Missing",
+    "Moving",
+    "NotShared",
+    "Peer",
+    "Rates",
+    "Reason",
+    "Status",
+    "Tracker",
+    "Trash",
+    "Waits",
+    "Why",
+    "parse_status",
+    "parse_why",
+]
 
 
 @frozen
 class Tracker:
-    """The tracker that the peer uses: HOST:PORT, and since when (seconds of the epoch) it is, or is not, connected."""
+    """The tracker that the peer uses: HOST:PORT, since when (seconds of the epoch) it is, or is not, connected, and
+    what is wrong."""
 
     address: str = ""
     connected: bool = False
     since: float | None = None
+    trouble: str = ""
 
 
 @frozen
@@ -81,6 +98,36 @@ class Failed:
 
     path: str = ""
     text: str = ""
+    code: str = ""
+
+
+@frozen
+class Waits:
+    """A path that is not in sync, and why: a stable code and a sentence."""
+
+    path: str
+    code: str = ""
+    text: str = ""
+
+
+@frozen
+class Reason:
+    """How many files are not in sync for one reason, which `text` says of all of them."""
+
+    code: str
+    files: int = 0
+    text: str = ""
+
+
+@frozen
+class Why:
+    """The answer of ``GET /why``: why one path is not in sync; of a folder, also what in it is not."""
+
+    path: str
+    code: str = ""
+    text: str = ""
+    waiting: tuple[Waits, ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
 
 @frozen
@@ -119,6 +166,8 @@ class Status:
     not_shared: tuple[NotShared, ...] = ()
     errors: tuple[Failed, ...] = ()
     trash: Trash = Trash()
+    waiting: tuple[Waits, ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
 
 def parse_status(data: object) -> Status:
@@ -129,3 +178,11 @@ def parse_status(data: object) -> Status:
         return msgspec.convert(data, Status)
     except msgspec.ValidationError as error:
         raise ProtocolViolation(f"The peer's status can not be read ({error}): is it of another version?") from error
+
+
+def parse_why(data: object) -> Why:
+    """Return the answer of ``GET /why`` that the decoded JSON `data` is; raises `ProtocolViolation`."""
+    try:
+        return msgspec.convert(data, Why)
+    except msgspec.ValidationError as error:
+        raise ProtocolViolation(f"The peer's answer can not be read ({error}): is it of another version?") from error

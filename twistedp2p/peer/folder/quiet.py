@@ -35,6 +35,10 @@ class Quiet:
         """Return whether `path` is not quiet yet: somebody may still be writing to it."""
         return path in self._due
 
+    def waiting(self) -> list[str]:
+        """Return the paths that are not quiet yet."""
+        return list(self._due)
+
     def due(self, now: float) -> list[str]:
         """Return, and forget, the paths that are quiet at `now`, the longest waiting first."""
         found = []
