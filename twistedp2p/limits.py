@@ -127,6 +127,12 @@ LINK_IDLE = 30.0
 """A connection with a peer on which nothing was heard for this long is tried with a Ping."""
 LINK_CHECK = 5.0
 """A connection that may be dead (the other side dialled again, or moved) must show life in this time."""
+SURVEY_TRIES = 3
+"""Who only looks at a folder reads a file that somebody writes to so many more times before leaving it out."""
+GUEST_PATIENCE = 30.0
+"""Who only wants to look at a share waits this long for one of its trackers."""
+GUEST_PEERS = 2.0
+"""... and this long to hear of live members: a tracker that has none to list says nothing."""
 FULL_SCAN = 3600.0
 """The folder is read in full this often; the watcher is only a hint."""
 QUIET_AFTER_CLOSE = 0.010

@@ -17,7 +17,13 @@ from twistedp2p.peer.replica import collapse
 from twistedp2p.peer.store import View
 from twistedp2p.peer.troubles import trouble_of
 
-__all__ = ["Keeper"]
+__all__ = ["Keeper", "copy_path"]
+
+
+def copy_path(keep: Keep) -> RelPath:
+    """Return the path of the conflict copy of this losing version."""
+    dot, value = keep.dot, keep.value
+    return conflict_name(RelPath(keep.path), mtime_ns=value.mtime_ns, author=dot.rid, content_id=value.content)
 
 
 class Keeper:
@@ -60,11 +66,8 @@ class Keeper:
             self._disk.sync_all()
         view = View(self._index)
         for keep in kept:
-            dot, value = keep.dot, keep.value
-            copy = conflict_name(
-                RelPath(keep.path), mtime_ns=value.mtime_ns, author=dot.rid, content_id=value.content
-            )
-            collapse(view, keep.path, dot, value, copy.text)
+            copy = copy_path(keep)
+            collapse(view, keep.path, keep.dot, keep.value, copy.text)
             carried.plan.add(copy.text)
         self._books.commit(view, trashed, carried)
 
