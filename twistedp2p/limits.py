@@ -123,6 +123,8 @@ DIAL_ME_HEED = 5.0
 """A wish to be dialled ends the wait before the next dial at most this often, whatever a tracker says."""
 CLOCK_OFF = 60.0
 """A clock that differs from the tracker's by more than this is said to a person: dates would mislead."""
+WHEREABOUTS = 5.0
+"""A peer looks this often whether it has another address, or slept: it costs two system calls."""
 LINK_IDLE = 30.0
 """A connection with a peer on which nothing was heard for this long is tried with a Ping."""
 LINK_CHECK = 5.0

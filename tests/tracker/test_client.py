@@ -500,6 +500,52 @@ class BreakTests(Clients):
         self.hub.pass_time(0.5)
         self.assertEqual([event[0] for event in news.take()], ["welcomed", "disconnected", "welcomed"])
 
+    def test_reconnect_while_dialling(self) -> None:
+        """A dial that gets no answer is given up when a new session is wanted: this machine may have moved."""
+        self.hub.silent.add(("10.0.0.1", TRACKER_AT[0]))
+        news = News()
+        client = self.client(news)
+        self.hub.silent.clear()
+        client.reconnect()
+        self.hub.pump()
+        self.assertEqual(news.take()[0], ("welcomed", 1))
+
+    def test_stop_while_dialling(self) -> None:
+        """Stopping gives up a dial that gets no answer, at once and without a failure in the log."""
+        self.hub.silent.add(("10.0.0.1", TRACKER_AT[0]))
+        client = self.client(News())
+        self.successResultOf(client.stop())
+
+    def test_check(self) -> None:
+        """A tracker that is there answers a check, and the session goes on."""
+        news = News()
+        client = self.client(news)
+        client.check()
+        self.hub.pass_time(limits.LINK_CHECK + 1)
+        self.assertEqual(news.take(), [("welcomed", 1)])
+
+    def test_check_of_a_dead_session(self) -> None:
+        """A session that leads nowhere is given up soon after a check, and another one begins."""
+        news = News()
+        client = self.client(news)
+        for link in self.hub.links:
+            link.stalled = True
+        client.check()
+        self.hub.pass_time(limits.LINK_CHECK + 1)
+        self.assertEqual([event[0] for event in news.take()], ["welcomed", "disconnected", "welcomed"])
+
+    def test_check_without_a_session(self) -> None:
+        """A check ends the wait before the next dial."""
+        listeners = dict(self.hub.listeners)
+        self.hub.listeners.clear()
+        news = News()
+        client = self.client(news)
+        self.hub.pass_time(60)
+        self.hub.listeners.update(listeners)
+        client.check()
+        self.hub.pump()
+        self.assertEqual(news.take()[-1], ("welcomed", 1))
+
     def test_stop_while_waiting(self) -> None:
         """A client that waits for its next try stops at once."""
         self.hub.listeners.clear()

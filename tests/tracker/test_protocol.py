@@ -332,6 +332,24 @@ class ListingTests(SynchronousTestCase):
         world.end()
 
 
+class MovedTests(Tracked):
+    """Members that are somewhere else."""
+
+    def test_listed_elsewhere(self) -> None:
+        """A member that goes on from another address is listed there to all at once, and no more at the old one."""
+        a, b = self.world.member("a"), self.world.member("b")
+        a.announce(1, 1)
+        self.world.hub.pass_time(limits.UPDATE_COALESCE)
+        b.heard.clear()
+        again = self.world.dial("a", "10.0.0.77")
+        welcome = again.join(addresses=(Address("10.0.0.77", 7000),))
+        self.assertEqual(welcome.last_applied, 1)
+        told = b.one(Peers)
+        self.assertEqual(([info.addresses for info in told.up], told.down), ([(Address("10.0.0.77", 7000),)], (1,)))
+        self.world.hub.pass_time(limits.UPDATE_COALESCE)
+        self.assertEqual(b.one(Holders), Holders(3, ((0, 1),)))
+
+
 class DialMeTests(Tracked):
     """Who can not dial another member asks it, through the tracker, to dial."""
 

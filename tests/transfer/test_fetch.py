@@ -221,6 +221,28 @@ class SmallTests(FetchCase):
         self.go(limits.BACKOFF_MOST + 1.0)
         self.assert_here(alone, b"alone", result)
 
+    def test_a_holder_that_does_not_answer(self) -> None:
+        """A holder whose address gives no answer delays nobody: the others are asked while it is being dialled."""
+        names = self.share(b"hello", self.b)
+        self.hub.silent.add((self.me.host, self.a.host))
+        result = self.me.want(names, [self.a], others=[self.b])
+        self.go(limits.DIAL_ME_AFTER - 0.25)
+        self.assertNoResult(result)
+        self.go(0.5)
+        self.assert_here(names, b"hello", result)
+
+    def test_a_holder_that_dials(self) -> None:
+        """A holder that could not be reached is asked as soon as it has dialled."""
+        names = self.share(b"hello", self.a)
+        self.hub.shut.add((self.me.host, self.a.host))
+        result = self.me.want(names, [self.a])
+        self.go(20.0)
+        self.assertNoResult(result)
+        self.assertGreater(self.me.links.wait_for(self.a.id), 0.0)
+        self.a.links.connection(self.me.id)
+        self.go()
+        self.assert_here(names, b"hello", result)
+
     def test_nothing_is_written_by_two_threads(self) -> None:
         """A content that comes a second time while it is being written is not written again."""
         names = self.share(b"hello", self.a, self.b)
@@ -309,6 +331,60 @@ class LargeTests(FetchCase):
         self.assert_here(self.NAMES, self.DATA, result)
         self.assertLess(sum(self.from_each()), len(self.DATA) + 2 * MIB)
         self.assertGreater(self.from_each()[1], MIB)
+
+    def until_received(self, size: int) -> None:
+        """Deliver, one piece after the other, until so many bytes of the content lie in the part."""
+
+        def written() -> int:
+            part = self.me.parts.parts.get(self.NAMES.content_id)
+            return 0 if part is None else sum(map(len, part.chunks.values()))
+
+        for _ in range(20_000):
+            if written() >= size:
+                return
+            self.hub.clock.advance(0.001)
+            for link in list(self.hub.links):
+                link.step()
+        self.fail("it does not arrive")
+
+    def test_written_as_it_comes(self) -> None:
+        """Each chunk is written when it is here, not when the whole run is: a kill costs the one that is half here."""
+        self.share_data(self.a)
+        self.me.want(self.NAMES, [self.a]).addErrback(lambda failure: failure.trap(CancelledError) and None)
+        manifest = self.NAMES.manifest
+        assert manifest is not None
+        first = manifest.chunks[0][1]
+        self.until_received(first)
+        part = self.me.parts.parts[self.NAMES.content_id]
+        self.assertEqual([*part.chunks], [0])
+
+    def test_from_holder_to_holder(self) -> None:
+        """A content whose holders die one after the other comes from all of them, at most one chunk of each twice."""
+        self.share_data(self.a, self.b, self.c)
+        result = self.me.want(self.NAMES, [self.a])
+        for dying, following in ((self.a, self.b), (self.b, self.c)):
+            self.until_received(9 * MIB * (1 if dying is self.a else 2))
+            dying.stop()
+            self.me.fetcher.update_holders(self.NAMES.content_id, {following.id})
+        self.go(1.0)
+        self.assert_here(self.NAMES, self.DATA, result)
+        manifest = self.NAMES.manifest
+        assert manifest is not None
+        longest = max(length for _, length in manifest.chunks)
+        self.assertLess(sum(self.from_each()), len(self.DATA) + 2 * longest)
+        self.assertGreater(min(self.from_each()), 5 * MIB)
+
+    def test_a_bug_in_the_store_of_chunks(self) -> None:
+        """An unexpected error while a chunk is written fails its fetch once, is logged, and leaves nothing behind."""
+        self.share_data(self.a)
+        result = self.me.want(self.NAMES, [self.a])
+        self.until_received(1)
+        part = self.me.parts.parts[self.NAMES.content_id]
+        part.write = lambda chunks: 1 // 0  # type: ignore[method-assign,assignment]
+        self.go()
+        self.failureResultOf(result, ZeroDivisionError)
+        self.assertGreaterEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.me.fetcher.progress().contents, 0)
 
     def test_bad_bytes(self) -> None:
         """A wrong chunk is never written; the rest of that reply is, and the chunk comes from another holder."""

@@ -72,7 +72,8 @@ def candidates(towards: Callable[[int, str], str] | None = None) -> Iterator[str
     for family, away in _AWAY:
         with contextlib.suppress(OSError):
             yield (towards or _source_towards)(family, away)
-    yield from _of_interfaces()
+    with contextlib.suppress(OSError):  # no more open files: what is known of this machine is little then
+        yield from _of_interfaces()
 
 
 def _source_towards(family: int, away: str) -> str:

@@ -28,6 +28,7 @@ from twistedp2p.peer.serving import Serving
 from twistedp2p.peer.steps import Steps
 from twistedp2p.peer.sync import Sync
 from twistedp2p.peer.tracking import VERSIONS, Tracking
+from twistedp2p.peer.whereabouts import Whereabouts
 from twistedp2p.peer.workers import Workers
 from twistedp2p.tracker.client import TrackerClient
 from twistedp2p.transfer.fetch import Fetcher
@@ -109,6 +110,9 @@ class Peer:
             entropy=entropy,
             random=random,
         )
+        self.whereabouts = Whereabouts(
+            clock, wall=wall, addresses=lambda: self.addresses(), moved=self._moved, returned=self._returned
+        )
         self.sync.observer = self.observer
         self.sync.wants.fetcher = self.fetcher
         self.sync.tracker = self.client
@@ -183,11 +187,22 @@ class Peer:
     def start(self, addresses: Callable[[], Sequence[Address]]) -> None:
         """Begin: look at the folder, and call the tracker; `addresses` says where others reach this peer at the moment.
 
-        It is asked again for every session with a tracker, also in the state thread.
+        It is asked again for every session with a tracker, also in the state thread, and every few seconds.
         """
         self.addresses = addresses
+        self.whereabouts.start()
         self.observer.start()
         self.client.start()
+
+    def _moved(self) -> None:
+        """Tell the tracker, and by it all others, where this peer is now."""
+        self.client.reconnect()
+        self.links.check_all()
+
+    def _returned(self) -> None:
+        """Find out what of the connections is left."""
+        self.client.check()
+        self.links.check_all()
 
     async def stop_listening(self) -> None:
         """Take no more calls."""
@@ -197,6 +212,7 @@ class Peer:
 
     async def stop(self) -> None:
         """Say goodbye, and end everything that this peer began; the index is closed by its owner."""
+        self.whereabouts.stop()
         self.observer.stop()
         self.sync.stop()
         self.fetcher.stop()

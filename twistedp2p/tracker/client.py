@@ -66,6 +66,7 @@ class TrackerClient:
         self._stopping = False
         self._wanted = False
         self._dial_again: Deferred[None] | None = None
+        self._dialling: Deferred[Any] | None = None
         self.error: TwistedP2PError | None = None
 
     # -- what the peer calls ------------------------------------------------------
@@ -126,8 +127,17 @@ class TrackerClient:
         self._wanted = True
         if self._conversation is not None:
             self._conversation.abort("a new session is wanted")
+        elif self._dialling is not None:
+            self._dialling.cancel()
         else:
             self._dial()
+
+    def check(self) -> None:
+        """This machine slept, or its network was gone: find out whether the tracker is there, or dial it, now."""
+        if self._conversation is not None and self._conversation.welcome is not None:
+            self._conversation.check()
+        elif self._dialling is not None or self._backoff.is_set:
+            self.reconnect()
 
     # -- the loop -------------------------------------------------------------------
 
@@ -137,7 +147,7 @@ class TrackerClient:
                 await self._try(address)
                 if self._stopping:
                     return
-                if isinstance(self.error, DuplicateDevice):
+                if self._wanted or isinstance(self.error, DuplicateDevice):
                     break
             if isinstance(self.error, DuplicateDevice):
                 self.error = None
@@ -151,10 +161,17 @@ class TrackerClient:
         conversation = self._conversation_with(address)
         endpoint = self._network.client(address.host, address.port, alpn=TRACKER_ALPN)
         try:
-            await endpoint.connect(_Once(conversation))
+            self._dialling = endpoint.connect(_Once(conversation))
+            await self._dialling
+        except (CancelledError, ConnectingCancelledError):
+            if self._stopping or not self._wanted:
+                raise
+            return
         except (ConnectError, DNSLookupError, OSError) as refused:
             self._failed(f"The tracker at {address.address} can not be reached: {refused}")
             return
+        finally:
+            self._dialling = None
         self._conversation = conversation
         try:
             error = await conversation.ended

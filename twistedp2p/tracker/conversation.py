@@ -135,6 +135,11 @@ class TrackerConversation(FrameProtocol):
         self.send_message(WhoHolds(to_ranges(asked)))
         return answer
 
+    def check(self) -> None:
+        """Find out whether the tracker is still there: it has `limits.LINK_CHECK` seconds to say something."""
+        if self.proven:
+            self._start(self._say_alive(limits.LINK_CHECK))
+
     def dial_me(self, member: int) -> None:
         """Ask the tracker to let this member know that it should dial this peer."""
         if self.proven:
@@ -329,14 +334,14 @@ class TrackerConversation(FrameProtocol):
             messages = announcements(batch, reference_only=batch.reference is not None)
             self.send_stream(iter(messages)).addErrback(lambda failure: failure.trap(ConnectionDone) and None)
 
-    async def _say_alive(self) -> None:
+    async def _say_alive(self, patience: float = limits.REPLY) -> None:
         """Say that this peer lives, and what the tracker should have of it; the tracker must answer in time."""
         known, held = await self._updates.said()
         # What is under way, or waits to be sent, is in the digests and not yet with the tracker.
         self._judge.append(not self._in_flight and not self._batches)
         self.send_message(KeepAlive(known, held))
-        if not self._no_answer.is_set:
-            self._no_answer.set(limits.REPLY)
+        if not self._no_answer.is_set or patience < limits.REPLY:
+            self._no_answer.set(patience)
         self._set_keepalive()
 
     def _set_keepalive(self) -> None:

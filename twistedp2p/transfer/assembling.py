@@ -43,7 +43,8 @@ class Cut:
         self._lengths = lengths
         self._pieces: list[memoryview] = []
         self._left = lengths[0]
-        self.chunks: list[bytes] = []
+        self._cut = 0
+        self._chunks: list[bytes] = []
         self.taken = 0
 
     def take(self, _: int, data: bytes) -> None:
@@ -55,11 +56,17 @@ class Cut:
             self._pieces.append(piece)
             self._left -= len(piece)
             if not self._left:
-                self.chunks.append(b"".join(self._pieces))
+                self._chunks.append(b"".join(self._pieces))
                 self._pieces = []
-                self._left = self._lengths[len(self.chunks)] if len(self.chunks) < len(self._lengths) else 0
+                self._cut += 1
+                self._left = self._lengths[self._cut] if self._cut < len(self._lengths) else 0
                 if not self._left:
                     return
+
+    def chunks(self) -> tuple[int, list[bytes]]:
+        """Return the complete chunks that were not returned before, and the place of the first of them in the run."""
+        chunks, self._chunks = self._chunks, []
+        return self._cut - len(chunks), chunks
 
 
 def store_run(part: Part, manifest: Manifest, first: int, chunks: list[bytes]) -> list[int]:

@@ -72,7 +72,7 @@ class Fetcher:
         self._swarm = Swarm()
         self._fetches: dict[bytes, _Fetch] = {}
         self._flights: dict[Ask, Deferred[Any]] = {}
-        self._connecting: set[bytes] = set()
+        self._connecting: dict[bytes, Alarm] = {}
         self._meter = Meter()
         self._pump_at = Alarm(clock, self._pump)
         self._due = 0.0
@@ -269,25 +269,36 @@ class Fetcher:
     def _connect(self, node: bytes, now: float) -> None:
         if node in self._connecting:
             return
-        self._connecting.add(node)
+        late = self._connecting[node] = Alarm(self._clock, lambda: self._late(node))
+        late.set(limits.DIAL_ME_AFTER)
         self._links.connection(node).addCallbacks(
             self._connected, self._not_connected, callbackArgs=(node,), errbackArgs=(node,)
         )
 
+    def _late(self, node: bytes) -> None:
+        """The connection with a node takes its time: ask others meanwhile for what it has."""
+        now = self._clock.seconds()
+        self._swarm.unreachable(node, now + limits.HANDSHAKE + limits.DIAL_ME_WAIT, now)
+        self._pump_in(0.0)
+
     def _connected(self, _: object, node: bytes) -> None:
-        self._connecting.discard(node)
+        self._connecting.pop(node).stop()
+        self._swarm.reachable(node, self._clock.seconds())
         self._pump_in(0.0)
 
     def _not_connected(self, failure: Failure, node: bytes) -> None:
-        self._connecting.discard(node)
+        self._connecting.pop(node).stop()
         if not failure.check(TwistedP2PError, CancelledError):
             self._log.failure("Connecting failed", failure=failure)
         now = self._clock.seconds()
         self._swarm.unreachable(node, now + max(self._links.wait_for(node), limits.BACKOFF_FIRST), now)
         self._pump_in(0.0)
 
-    def _look_after(self, work: Any, contents: Iterable[bytes], ask: Ask | None = None) -> None:
-        """Run a coroutine to its end; a bug in it ends the fetches that it was for, not the others."""
+    def _look_after(self, work: Any, contents: Iterable[bytes], ask: Ask | None = None) -> Deferred[None]:
+        """Run a coroutine to its end; a bug in it ends the fetches that it was for, not the others.
+
+        The result fires when it has ended, and never fails.
+        """
 
         def broke(failure: Failure) -> None:
             self._log.failure("Fetching failed", failure=failure)
@@ -299,7 +310,7 @@ class Fetcher:
                 self._swarm.again(ask, self._clock.seconds())
                 self._pump_in(0.0)
 
-        Deferred.fromCoroutine(work).addErrback(broke).addBoth(ended)
+        return Deferred.fromCoroutine(work).addErrback(broke).addBoth(ended)
 
     async def _reply(self, ask: Ask, lacking: Callable[[], Iterable[bytes]], reply: Deferred[Any]) -> Any:
         """Return the reply to a question; None if there is none, and then note that the node failed with `lacking`."""
@@ -391,23 +402,39 @@ class Fetcher:
         if fetch is None or fetch.manifest is None or fetch.part is None:
             return
         cut = Cut([length for _, length in fetch.manifest.chunks[ask.first : ask.first + ask.count]])
-        reply = link.fetch_range(ask.content, ask.offset, ask.size, cut.take, priority=ask.priority)
+        storing: list[Deferred[None]] = []  # at most one
+
+        def take(offset: int, data: bytes) -> None:
+            cut.take(offset, data)
+            # What has come is written while the rest is on its way: whatever ends this process, or that of the holder,
+            # costs the chunk that is half here.
+            if not storing or storing[-1].called:
+                storing[:] = [self._look_after(self._store_arrived(fetch, ask, cut), (ask.content,))]
+
+        reply = link.fetch_range(ask.content, ask.offset, ask.size, take, priority=ask.priority)
         await self._reply(ask, lambda: (ask.content,), reply)
         self._meter.add(ask.node, cut.taken, self._clock.seconds())
-        if not cut.chunks or self._fetches.get(ask.content) is not fetch:
-            return
-        try:
-            good: list[int] = await self._locked(fetch, self._store, fetch, ask.first, cut.chunks)
-        except (TwistedP2PError, OSError) as error:
-            self._end(ask.content, Failure(error))
-            return
-        if self._fetches.get(ask.content) is not fetch or fetch.part is None:
-            return
-        if len(good) < len(cut.chunks):
-            self._swarm.corrupt(ask.content, ask.node, self._clock.seconds())
-        complete = self._swarm.got(ask.content, good, ask.node)
-        if complete:
-            await self._finish(fetch)
+        for under_way in storing:
+            await under_way
+        await self._store_arrived(fetch, ask, cut)
+
+    async def _store_arrived(self, fetch: _Fetch, ask: AskRun, cut: Cut) -> None:
+        """Write the chunks that are complete, and those that become complete meanwhile."""
+        while self._fetches.get(ask.content) is fetch:
+            place, chunks = cut.chunks()
+            if not chunks:
+                return
+            try:
+                good: list[int] = await self._locked(fetch, self._store, fetch, ask.first + place, chunks)
+            except (TwistedP2PError, OSError) as error:
+                self._end(ask.content, Failure(error))
+                return
+            if self._fetches.get(ask.content) is not fetch or fetch.part is None:
+                return
+            if len(good) < len(chunks):
+                self._swarm.corrupt(ask.content, ask.node, self._clock.seconds())
+            if self._swarm.got(ask.content, good, ask.node):
+                await self._finish(fetch)
 
     def _store(self, fetch: _Fetch, first: int, chunks: list[bytes]) -> list[int]:
         """In a thread: write the chunks that are right, unless the fetch ended while this waited for its turn."""
