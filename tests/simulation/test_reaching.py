@@ -5,11 +5,15 @@ from __future__ import annotations
 from random import Random
 
 from tests.simulation.test_scenarios import WorldCase, contents, save
-from twistedp2p.limits import BACKOFF_MOST, DIAL_ME_WAIT
+from twistedp2p.limits import BACKOFF_MOST, CHUNK_AVERAGE, DIAL_ME_WAIT, LINK_CHECK, LINK_IDLE, REPLY, WHEREABOUTS
 from twistedp2p.messages import Address
+from twistedp2p.testing.network import Traits
 from twistedp2p.testing.nodes import SimPeer
 
 LARGE = Random(7).randbytes(900_000)
+LARGER = Random(8).randbytes(6_000_000)
+CHUNK = 4 * CHUNK_AVERAGE
+"""The longest chunk of a file of that size."""
 
 
 def node(peer: SimPeer) -> bytes:
@@ -120,3 +124,120 @@ class ReachingTests(WorldCase):
         assert anna.peer.tracking.clock_offset is not None
         self.assertLess(abs(anna.peer.tracking.clock_offset), 0.1)
         self.assertEqual("", anna.peer.tracking.clock_trouble)
+
+
+class MovingTests(WorldCase):
+    """Machines that change their address, sleep, or lose their network."""
+
+    def test_moved(self) -> None:
+        """A peer that has another address is found there within seconds, and nobody needs to do anything."""
+        anna, ben = self.couple({"letter": b"Dear Ben"})
+        before = ben.peer.holdings.listed(node(anna))
+        anna.move()
+        self.world.clock.advance(WHEREABOUTS + 1)
+        now = ben.peer.holdings.listed(node(anna))
+        assert before is not None and now is not None
+        self.assertNotEqual(before.addresses, now.addresses)
+        self.assertEqual(anna.host, now.addresses[0].host)
+        anna.write("letter", b"from elsewhere")
+        self.assertLess(self.settle(), 3 * LINK_CHECK)
+
+    def test_moved_in_the_middle(self) -> None:
+        """A large file whose only holder moves while it is fetched goes on there; what is here is not sent again."""
+        self.world.internet.traits = Traits((0.001, 0.01), 1_000_000.0)
+        anna, ben = self.world.peers(2)
+        anna.write("large", LARGER)
+        self.world.clock.run_until(lambda: ben.peer.fetcher.progress().received > 3_000_000, 60, "a part of it")
+        anna.move()
+        self.assertLess(self.settle(), 60)
+        self.assertLess(ben.peer.fetcher.progress().received, len(LARGER) + CHUNK)
+
+    def test_slept(self) -> None:
+        """A machine that slept for hours is in sync again within seconds."""
+        anna, ben = self.couple({"letter": b"Dear Ben"})
+        ben.sleep()
+        self.world.clock.advance(600)
+        anna.write("letter", b"while you slept")
+        self.world.clock.advance(5 * 3600)
+        ben.wake()
+        self.assertLess(self.settle(), 2 * BACKOFF_MOST)
+        self.assertEqual(b"while you slept", contents(ben)["letter"])
+
+    def test_half_open(self) -> None:
+        """A connection with a machine that lost its power is noticed within a bounded time, also if nobody uses it."""
+        anna, ben = self.couple({"letter": b"Dear Ben"})
+        anna.peer.links.connection(node(ben))
+        self.world.clock.advance(1)
+        self.assertIsNotNone(anna.peer.links.link(node(ben)))
+        ben.sleep()
+        self.world.clock.advance(2 * LINK_IDLE + REPLY + 1)
+        self.assertIsNone(anna.peer.links.link(node(ben)))
+        ben.wake()
+
+
+class ResumingTests(WorldCase):
+    """A large file of which a part is here."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.world.internet.traits = Traits((0.001, 0.01), 1_000_000.0)
+
+    def until(self, peer: SimPeer, size: int) -> None:
+        """Let time go by until so many bytes have come to a peer, and lie in the part."""
+
+        def here() -> bool:
+            wants = peer.peer.sync.wants.all()
+            missing = [peer.peer.fetcher.missing(want.content) for want in wants]
+            return any(left is not None and left <= len(LARGER) - size for left in missing)
+
+        self.world.clock.run_until(here, 120, "a part of it")
+
+    def test_from_another_holder(self) -> None:
+        """If its holder dies in the middle, another one sends the rest, and at most one chunk again."""
+        anna, ben = self.world.peers(2)
+        anna.write("large", LARGER)
+        self.settle()
+        carl = self.world.new_peer("carl")
+        self.world.shut_out([carl], [ben])
+        self.world.shut_out([ben], [carl])
+        carl.start()
+        self.until(carl, 3_000_000)
+        anna.kill()
+        self.world.internet.let_in()
+        before = carl.peer.fetcher.progress()
+        self.assertLess(before.missing, len(LARGER) - 3_000_000 + CHUNK)
+        self.world.settle()
+        self.assertEqual(LARGER, contents(carl)["large"])
+        after = carl.peer.fetcher.progress()
+        self.assertLess(after.received, len(LARGER) + CHUNK)
+        self.assertGreater(after.by_node[node(ben)], 1_000_000)
+
+    def test_after_a_restart(self) -> None:
+        """If the one who fetches is killed in the middle, it goes on where it was; at most one chunk comes again."""
+        anna, ben = self.world.peers(2)
+        anna.write("large", LARGER)
+        self.until(ben, 3_000_000)
+        left = ben.peer.fetcher.progress().missing
+        ben.restart()
+        self.settle()
+        self.assertEqual(LARGER, contents(ben)["large"])
+        self.assertLess(ben.peer.fetcher.progress().received, left + CHUNK)
+
+    def test_after_a_restart_from_another(self) -> None:
+        """Both at once: killed in the middle, and then the holder is gone for good."""
+        anna, ben = self.world.peers(2)
+        anna.write("large", LARGER)
+        self.settle()
+        carl = self.world.new_peer("carl")
+        self.world.shut_out([carl], [ben])
+        self.world.shut_out([ben], [carl])
+        carl.start()
+        self.until(carl, 3_000_000)
+        left = carl.peer.fetcher.progress().missing
+        carl.kill()
+        anna.kill()
+        self.world.internet.let_in()
+        carl.start()
+        self.world.settle()
+        self.assertEqual(LARGER, contents(carl)["large"])
+        self.assertLess(carl.peer.fetcher.progress().received, left + CHUNK)
