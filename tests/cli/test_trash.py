@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from tests.cli.test_commands import FolderTestCase, run
+from tests.cli.test_share_join import ShareJoinTestCase
 from tests.peer.bench import EARLY, Bench
 from tests.web.test_api import FakePeer
 from twistedp2p.cli.words import day
@@ -207,3 +209,29 @@ class AtRestTests(TrashCase):
         self.assertEqual((result.exit_code, result.stderr.count("\n")), (1, 1))
         self.assertIn("Another process serves this folder", result.stderr)
         self.assertEqual(len(self.left()), 4)
+
+
+class RealPeerTests(ShareJoinTestCase):
+    """The whole way, with real processes."""
+
+    def test_what_others_deleted(self) -> None:
+        """A file that another member deleted is listed, by a peer and at rest, with the days chosen, and removed."""
+        share, invite = self.share()
+        join = self.start("join", invite, str(self.two), "--trash-days", "5")
+        for command in (share, join):
+            command.until("in sync | 2 files")
+        (self.one / "from one").unlink()
+        join.until("in sync | 1 file ")
+        trash = json.loads(self.start("status", "--json", str(self.two)).end()[1])["trash"]
+        self.assertEqual((trash["files"], trash["days"], trash["until"] - trash["since"]), (1, 5, 5 * 86_400))
+        (item,) = json.loads(self.start("trash", "list", str(self.two), "--json").end()[1])["items"]
+        self.assertEqual((item["path"], item["size"], item["until"]), ("from one", 1, trash["until"]))
+        done = self.start("trash", "purge", str(self.two), "nothing*", "--yes").end()
+        self.assertEqual(done, (0, "Removed 0 files, 0 B.\n", ""))
+        for command in (join, share):
+            self.assertEqual(command.end(signal.SIGTERM)[0], 0)
+        (item,) = json.loads(self.start("trash", "list", str(self.two), "--json").end()[1])["items"]
+        self.assertEqual(item["until"], trash["until"])
+        self.assertEqual(
+            self.start("trash", "purge", str(self.two), "--all", "--yes").end(), (0, "Removed 1 file, 1 B.\n", "")
+        )

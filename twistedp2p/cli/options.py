@@ -163,7 +163,7 @@ _PEER_OPTIONS = (
     click.option(
         "--defaults",
         is_flag=True,
-        help="Forget what was said of --listen, --advertise, --name and --durability for this folder before.",
+        help="Forget what was said of --listen, --advertise, --name, --durability and --trash-days before.",
     ),
     click.option(
         "--trash-days",
