@@ -20,7 +20,7 @@ from twistedp2p.cli.logs import RotatingFile, Speakers, level_on, log_observer, 
 from twistedp2p.cli.options import LogWish
 from twistedp2p.cli.progress import line
 from twistedp2p.errors import TwistedP2PError
-from twistedp2p.web.status import Missing
+from twistedp2p.web.status import Missing, Rates
 
 
 class LogLinesTests(SynchronousTestCase):
@@ -46,6 +46,13 @@ class LogLinesTests(SynchronousTestCase):
             self.display.show([evolve(BUSY, missing=Missing(21 - now, 1000))], float(now))
         files = [text.split(" | ")[1] for text in self.lines()]
         self.assertEqual(files, ["2,979 of 3,000 files", "2,989 of 3,000 files", "2,999 of 3,000 files"])
+
+    def test_standing_still(self) -> None:
+        """What is missing and does not come, for want of room say, is said once and not again and again."""
+        still = evolve(BUSY, rates=Rates())
+        for now in range(100):
+            self.display.show([still], float(now))
+        self.assertEqual(len(self.lines()), 1)
 
     def test_say(self) -> None:
         """What is said is a line as it is."""

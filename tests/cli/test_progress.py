@@ -77,4 +77,6 @@ class NewsTests(SynchronousTestCase):
         one = evolve(QUIET, errors=(Failed("a\n", "No room."),))
         self.assertEqual(news(QUIET, one), f"{line(one)}: a\\x0a: No room.")
         self.assertEqual(news(one, evolve(one, state="syncing")), line(evolve(one, state="syncing")))
+        numbers = [evolve(QUIET, errors=(Failed("", f"{left} MiB are free.", "no-space"),)) for left in (7, 6)]
+        self.assertIsNone(news(*numbers))
         self.assertEqual(news(QUIET, evolve(QUIET, errors=(Failed("", "No."),)))[-5:], ": No.")  # type: ignore[index]

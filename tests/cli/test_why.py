@@ -82,6 +82,15 @@ class WhyTests(FolderTestCase):
         (self.folder / ".twistedp2p" / "mark").unlink()
         self.assertIn("not mounted?", (await self.why(str(self.folder / "f"))).stderr)
 
+    async def test_a_path_that_may_not_be_looked_at(self) -> None:
+        """The command needs no permission for what it asks about: that may be the very reason."""
+        peer = self.serve()
+        (self.folder / "file").write_text("1")
+        named = self.folder / "file" / ("x" * 300)  # longer than any name: to look at it is an error
+        for path in (named, self.folder / "file"):
+            self.assertEqual((await self.why(str(path))).exit_code, 0)
+        self.assertEqual(peer.events[1], "file")
+
     async def test_without_a_peer(self) -> None:
         """It is said that no peer runs, and what the disk alone can tell; the exit status is 1."""
         (self.folder / "link").symlink_to("f")

@@ -138,6 +138,24 @@ class BadInviteTests(SynchronousTestCase):
                 if text[at] not in ":[],":
                     self.assertIn("damaged", self.refusal(changed), changed)
 
+    def test_what_people_do(self) -> None:
+        """Each mistake has a sentence that says what to do; what only looks like one is no mistake."""
+        code = ONE_TEXT[ONE_TEXT.rindex(":") + 1 :]
+        for text, sentence in (
+            (ONE_TEXT[:-1], "This invite is cut off at the end. Copy the whole line."),
+            (ONE_TEXT[: -len(code)], "This invite is cut off at the end. Copy the whole line."),
+            (ONE_TEXT[:20] + "x" + ONE_TEXT[21:], "This invite is damaged: a character is wrong, missing or doubled."),
+            (ONE_TEXT.replace("17411", "17412"), "This invite is damaged: a character is wrong, missing or doubled."),
+            (ONE_TEXT + " ~/shared", "This invite has something after its end. Copy the one line and no more."),
+            (ONE_TEXT.replace("tp2p1:", "tp2p9:"), "This invite was made by another version of twistedp2p."),
+            (ONE_TEXT.replace("tp2p1:", "https://"), "This is not an invite."),
+            (code, "This is not an invite."),
+            ("~/shared", "This is not an invite."),
+        ):
+            self.assertIn(sentence, self.refusal(text))
+        for text in (f"'{ONE_TEXT}'", f" {ONE_TEXT}\n", ONE_TEXT.upper(), f"{ONE_TEXT[:50]}\n  {ONE_TEXT[50:]}"):
+            self.assertEqual(Invite.parse(text), ONE)
+
     def test_swapped(self) -> None:
         """Two neighbours that changed places are noticed."""
         for at in range(6, len(ONE_TEXT) - 1):

@@ -17,6 +17,7 @@ from twisted.trial.unittest import TestCase
 from twistedp2p.errors import TwistedP2PError
 from twistedp2p.home import Home
 from twistedp2p.identity.invite import Invite
+from twistedp2p.peer.folder.inotify import no_watches
 from twistedp2p.peer.options import PeerOptions
 from twistedp2p.peer.service import PeerService
 from twistedp2p.tracker.service import TrackerService
@@ -65,6 +66,18 @@ class PauseTests(TestCase):
     def there(self, name: str, file: str) -> bool:
         """Return whether a peer's folder has this file."""
         return (self.base / name / file).exists()
+
+    async def test_folders_that_can_not_be_watched(self) -> None:
+        """The limit of watches stands in the status for as long as it holds, with the setting to raise."""
+        one = await self.started("one")
+        await until(lambda: one.status()["in_sync"])
+        one.limited(no_watches())
+        (error,) = one.status()["errors"]
+        self.assertEqual((error["path"], error["code"]), ("", "too-many-watches"))
+        self.assertIn("fs.inotify.max_user_watches", error["text"])
+        self.assertIn("every 60 minutes", error["text"])
+        one.limited("")
+        self.assertEqual(one.status()["errors"], [])
 
     async def test_nothing_travels(self) -> None:
         """A paused peer is gone for the others, takes nothing and gives nothing; resumed, it does both."""

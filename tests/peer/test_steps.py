@@ -11,6 +11,7 @@ from twistedp2p.paths import RelPath
 from twistedp2p.peer.replica import IndexLost
 from twistedp2p.peer.steps import Outcome
 from twistedp2p.peer.store import View
+from twistedp2p.peer.troubles import Code
 from twistedp2p.peer.values import Intent
 from twistedp2p.records import encode_record
 from twistedp2p.versions import Dot, Kind, Live, Register, winner
@@ -161,7 +162,7 @@ class DiskTests(BenchTestCase):
         bench = self.bench()
         self.displaced(bench)
         outcome = bench.steps.plan(["file"])
-        self.assertEqual([path for path, _ in outcome.errors], ["file"])
+        self.assertEqual([(path, trouble.code) for path, trouble in outcome.errors], [("file", Code.PROGRAM_WRITING)])
         self.assertNotIn("file", outcome.planned)
         (bench.root / "file").write_bytes(b"saved over what was published")
         known = bench.index.record("file")

@@ -442,6 +442,21 @@ class WritingTests(ReasonCase):
         self.wait(limits.RETRY_MOST)
         self.assertOver(self.ben, "f7")
 
+    def test_one_that_does_not_fit(self) -> None:
+        """A file for which there is no room is not begun; what fits comes, also the rest of one that was begun."""
+        disk = self.ben.peer.bench.disk
+        disk.space = lambda: Space(2_000_000, 100_000_000)  # type: ignore[method-assign]
+        self.anna.write("large", LARGE)
+        self.anna.write("small", b"new")
+        self.wait(300)
+        self.assertEqual(self.waiting(self.ben), {"large": "no-space"})
+        self.assertIn("2 MiB more", self.board(self.ben).status()["waiting"][0]["text"])
+        self.assertEqual(self.ben.peer.fetcher.progress().contents, 0)
+        self.assertEqual(contents(self.ben)["small"], b"new")
+        del disk.space
+        self.wait(limits.RETRY_MOST)
+        self.assertOver(self.ben, "large")
+
     def test_an_index_without_room(self) -> None:
         """A disk on which not even the index can be written: nothing is lost, and all of it is made good."""
         connection = self.ben.peer.index._db._connection

@@ -158,7 +158,7 @@ class LogLines:
         for status in statuses:
             before, said_at = self._last.get(status.folder, (None, 0.0))
             text = news(before, status)
-            if text is None and status.missing.files and now - said_at >= _LOG_PROGRESS_SECONDS:
+            if text is None and _moved(before, status) and now - said_at >= _LOG_PROGRESS_SECONDS:
                 text = line(status)
             if text is not None:
                 self._last[status.folder] = status, now
@@ -166,6 +166,13 @@ class LogLines:
 
     def close(self) -> None:
         """Nothing is left open."""
+
+
+def _moved(before: Status | None, now: Status) -> bool:
+    """Whether something is missing, and has become more or less since then: what stands still is no news."""
+    if before is None or not now.missing.files:
+        return False
+    return before.missing != now.missing or now.rates.inward >= 1
 
 
 class Several:

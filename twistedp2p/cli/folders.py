@@ -17,7 +17,7 @@ __all__ = ["chosen_folder", "for_each", "having", "is_member"]
 
 def is_member(folder: Path) -> bool:
     """Return whether `folder` itself is a member of a share: whether it has the mark."""
-    return (folder / ".twistedp2p" / "mark").is_file()
+    return os.path.isfile(folder / ".twistedp2p" / "mark")  # False as well where one may not look
 
 
 def chosen_folder(named: Path | None, here: Path, home: Home) -> Path:

@@ -53,7 +53,7 @@ def news(before: Status | None, now: Status) -> str | None:
     if before is not None and _remarkable(before) == _remarkable(now):
         return None
     problem = ""
-    if now.errors and (before is None or now.errors[0] not in before.errors):
+    if now.errors and (before is None or not {*_kinds(now)[:1]} <= {*_kinds(before)}):
         first = now.errors[0]
         problem = f": {shown(first.path)}: {shown(first.text)}" if first.path else f": {shown(first.text)}"
     return line(now) + problem
@@ -63,7 +63,12 @@ def _remarkable(status: Status) -> tuple[object, ...]:
     # Connections come and go with what there is to move; who is alive is what matters.
     alive = frozenset(peer.node for peer in status.peers)
     files = status.files if status.in_sync else None
-    return status.state, status.tracker.connected, alive, status.errors, files
+    return status.state, status.tracker.connected, alive, _kinds(status), files
+
+
+def _kinds(status: Status) -> tuple[tuple[str, str], ...]:
+    """Return what is wrong where; a sentence may have numbers in it that change all the time."""
+    return tuple((error.path, error.code or error.text) for error in status.errors)
 
 
 def _files(status: Status) -> str:

@@ -37,7 +37,10 @@ def reasons(found: Sequence[Reason], waiting: Sequence[Waits]) -> list[str]:
     if not found:
         return []
     lines = [f"{count(reason.files, 'path')}: {shown(reason.text)}" for reason in found]
-    paths = [f"{shown(item.path)}: {shown(item.text)}" for item in waiting]
+    paths: list[str] = []
+    for before, item in zip([None, *waiting], waiting, strict=False):
+        same = before is not None and before.text == item.text
+        paths.append(f"{shown(item.path)}: {'the same' if same else shown(item.text)}")
     return _list("not in sync", lines) + _list("the first of them", paths, sum(reason.files for reason in found))
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import click
 
 from twistedp2p.cli.folders import is_member
-from twistedp2p.cli.options import FOLDER, home_option
+from twistedp2p.cli.options import home_option
 from twistedp2p.cli.report import reasons
 from twistedp2p.cli.talk import ask
 from twistedp2p.cli.words import shown
@@ -24,7 +24,7 @@ __all__ = ["command"]
 
 
 @click.command("why")
-@click.argument("path", metavar="PATH", type=FOLDER)
+@click.argument("path", metavar="PATH", type=click.Path(path_type=Path, readable=False))
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON object.")
 @home_option
 def command(path: Path, as_json: bool, home: Home) -> None:

@@ -17,6 +17,7 @@ from twistedp2p.limits import NAME_CHARS
 from twistedp2p.messages import Address
 from twistedp2p.peer.announce import Announcer
 from twistedp2p.peer.bench import Bench
+from twistedp2p.peer.failures import Complaints
 from twistedp2p.peer.folder.quiet import Quiet
 from twistedp2p.peer.holdings import Holdings
 from twistedp2p.peer.index import Index
@@ -82,12 +83,14 @@ class Peer:
         self.replica = Replica(index)
         self.steps = self._make_steps()
         self.holdings = Holdings()
+        complaints = Complaints(clock.seconds)
         self.sync = Sync(
             clock=clock,
             workers=workers,
             steps=self.steps,
             holdings=self.holdings,
             new_rid=lambda: entropy(RID_BYTES),
+            complaints=complaints,
         )
         self.observer = Observer(
             clock=clock,
@@ -98,6 +101,7 @@ class Peer:
             settled=self.sync.settle,
             scanned=self.sync.recheck_trash,
             damaged=self.sync.index_damaged,
+            complaints=complaints,
         )
         self.links = self._make_links()
         self.fetcher = self._make_fetcher()

@@ -68,10 +68,10 @@ class Contents:
                 raise  # no other file can be looked at either
             return False
 
-    def no_room(self) -> Trouble | None:
-        """Return why nothing can be fetched for want of space; None if there is room."""
+    def no_room(self, content: bytes, size: int) -> Trouble | None:
+        """Return why a content of `size` bytes can not be fetched for want of space; None if there is room."""
         try:
-            self._parts.require_space(0)
+            self._parts.require_space_for(content, size)
         except (NoSpace, OSError) as error:
             return trouble_of(error)
         return None

@@ -61,14 +61,15 @@ class Failures:
     Args:
         clock: for trying again.
         again: called with a path that is to be tried again.
+        complaints: knows what was said already, also by others.
     """
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, again: Callable[[str], None]) -> None:
+    def __init__(self, clock: IReactorTime, again: Callable[[str], None], complaints: Complaints | None = None) -> None:
         self._clock = clock
         self._again = again
-        self._complaints = Complaints(clock.seconds)
+        self._complaints = complaints or Complaints(clock.seconds)
         self._waits: dict[str, float] = {}
         self._timers: dict[str, IDelayedCall] = {}
         self._step_waits: dict[str, float] = {}

@@ -67,6 +67,7 @@ class Observer:
         settled: Callable[[], None],
         scanned: Callable[[], None] = lambda: None,
         damaged: Callable[[str], object] = lambda reason: None,
+        complaints: Complaints | None = None,
         full_scan: float = FULL_SCAN,
     ) -> None:
         self._clock = clock
@@ -82,7 +83,7 @@ class Observer:
         self._second_looks: dict[str, float] = {}
         self._changing: dict[str, tuple[float, float]] = {}
         self._unreadable_again: dict[str, tuple[float, float]] = {}
-        self._complaints = Complaints(clock.seconds)
+        self._complaints = complaints or Complaints(clock.seconds)
         self._scan_wanted = False
         self._incomplete = True
         self._slices: Iterator[Looked] | None = None

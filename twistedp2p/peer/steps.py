@@ -329,8 +329,10 @@ class Steps:
                 else:
                     actions.append(action)
         touched = view.commit()
-        if wants and (full := self._contents.no_room()) is not None:
-            waiting.update({want.path: full for want in wants})  # else they would come over the network for nothing
+        for want in wants:
+            full = self._contents.no_room(want.content, want.size)
+            if full is not None:
+                waiting[want.path] = full  # else it would come over the network for nothing
         carried = self._executor.run(actions)
         self.published += carried.published
         self._purger.unchecked.update(carried.displaced)

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from twistedp2p.errors import TwistedP2PError
 from twistedp2p.limits import FULL_SCAN, INDEX_AGAIN, TRASH_AGAIN
 from twistedp2p.messages import Entry, PeerInfo, Welcome
-from twistedp2p.peer.failures import Failures
+from twistedp2p.peer.failures import Complaints, Failures
 from twistedp2p.peer.holdings import Holdings
 from twistedp2p.peer.index_file import IndexDamaged
 from twistedp2p.peer.look import Looked
@@ -68,7 +68,14 @@ class Sync:
     _log = Logger()
 
     def __init__(
-        self, *, clock: IReactorTime, workers: Workers, steps: Steps, holdings: Holdings, new_rid: Callable[[], bytes]
+        self,
+        *,
+        clock: IReactorTime,
+        workers: Workers,
+        steps: Steps,
+        holdings: Holdings,
+        new_rid: Callable[[], bytes],
+        complaints: Complaints | None = None,
     ) -> None:
         self._clock = clock
         self._workers = workers
@@ -76,7 +83,7 @@ class Sync:
         self._new_rid = new_rid
         self.holdings = holdings
         self.wants = Wants(holdings, self._arrived, self._not_fetched)
-        self.failures = Failures(clock, lambda path: self._arrived((path,)))
+        self.failures = Failures(clock, lambda path: self._arrived((path,)), complaints)
         self.tracker: Announcing | None = None
         self.observer: Observing | None = None
         self._looked: list[Looked] = []

@@ -185,6 +185,15 @@ class PartStore:
                 removed += 1
         return removed
 
+    def require_space_for(self, content: bytes, size: int) -> None:
+        """Raise `NoSpace` unless there is room to fetch a content; of one that was begun, as much as can be told."""
+        try:
+            self._disk.stat(self.locate(content))
+        except FileNotFoundError:
+            self.require_space(size)
+        else:
+            self.require_space(0)
+
     def require_space(self, size: int) -> None:
         """Raise `NoSpace` unless `size` bytes more leave the floor free: `FREE_SPACE_BYTES`, or 1 % if that is less."""
         space = self._disk.space()
