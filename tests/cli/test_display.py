@@ -51,6 +51,7 @@ class LogLinesTests(SynchronousTestCase):
         """What is missing and does not come, for want of room say, is said once and not again and again."""
         still = evolve(BUSY, rates=Rates())
         for now in range(100):
+            still = evolve(still, missing=evolve(still.missing, first=(f"{now}",)))
             self.display.show([still], float(now))
         self.assertEqual(len(self.lines()), 1)
 

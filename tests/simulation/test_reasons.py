@@ -292,6 +292,18 @@ class LocalForGoodTests(ReasonCase):
         (self.ben.folder / "usb/f").write_bytes(b"1")
         self.assertEqual((self.why(self.ben, "usb"), self.why(self.ben, "usb/f")), ("other-disk", "other-disk"))
 
+    def test_ignored(self) -> None:
+        """What is ignored, what is in an ignored folder, and what would be if it were here."""
+        eye = self.ben.peer.bench.eye
+        eye._ignored = lambda path, kind: path.name in ("build", "log")
+        (self.ben.folder / "build").mkdir()
+        (self.ben.folder / "build/f").write_bytes(b"1")
+        (self.ben.folder / "log").write_bytes(b"1")
+        for path in ("build", "build/f", "log", "nothing/log"):
+            self.assertEqual(self.why(self.ben, path), "ignored", path)
+        (self.ben.folder / "log").unlink()
+        self.assertEqual(self.why(self.ben, "log"), "ignored")
+
     def test_too_large(self) -> None:
         """A file beyond what can be shared."""
         disk = self.ben.peer.bench.disk

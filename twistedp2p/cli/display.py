@@ -172,7 +172,8 @@ def _moved(before: Status | None, now: Status) -> bool:
     """Whether something is missing, and has become more or less since then: what stands still is no news."""
     if before is None or not now.missing.files:
         return False
-    return before.missing != now.missing or now.rates.inward >= 1
+    one, other = before.missing, now.missing
+    return (one.files, one.bytes) != (other.files, other.bytes) or now.rates.inward >= 1
 
 
 class Several:
