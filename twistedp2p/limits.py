@@ -44,6 +44,18 @@ CONFLICT_NAME_BYTES = 240
 PATH_DEPTH = 64
 """Deepest path, in components."""
 
+# -- what is ignored ----------------------------------------------------------
+IGNORE_BYTES = 64 * 1024
+"""Longest `.twistedp2pignore` that is used: it comes from other members, and bounds what matching a path costs."""
+IGNORE_PATTERNS = 1000
+"""Most patterns of a list: each path is compared with all that have a wildcard in the middle."""
+IGNORE_PATTERN_CHARS = 512
+"""Longest pattern: two of the longest names."""
+IGNORE_FOLDERS = 10_000
+"""Folders of which is remembered whether they are ignored: bounds memory."""
+IGNORE_WAIT = 10.0
+"""At start, the share's list is waited for this long (seconds) before anything else is taken or put in place."""
+
 # -- records ----------------------------------------------------------------
 SIBLINGS = 32
 """Concurrent versions of one path in a record; more is a bomb."""

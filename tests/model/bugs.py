@@ -13,7 +13,7 @@ from twistedp2p.peer.plan import Action
 from twistedp2p.peer.replica import Replica
 from twistedp2p.peer.store import Store, View
 from twistedp2p.peer.values import Observed, Row
-from twistedp2p.versions import Dead, Dot, Live, Register, conflict_dot, encode_value, join, put_aside, winner
+from twistedp2p.versions import Dead, Dot, Kind, Live, Register, conflict_dot, encode_value, join, put_aside, winner
 
 from .rules import Rules
 from .store import MemoryStore
@@ -89,12 +89,25 @@ class EqualContentSuperseded(Rules):
 class LoserDropped(Rules):
     """A version that does not win is dropped without a copy."""
 
-    def plan(self, view: View, path: str, has: Callable[[bytes], bool]) -> list[Action]:
+    def plan(
+        self, view: View, path: str, has: Callable[[bytes], bool], ignored: Callable[[str, Kind], bool]
+    ) -> list[Action]:
         """Plan with the winner only."""
         register = view.record(path)
         top = winner(register)[0]
         view.set_record(path, register.without({dot for dot, _ in register.siblings if dot != top}))
-        return super().plan(view, path, has)
+        return super().plan(view, path, has, ignored)
+
+
+class IgnoredDeleted(Rules):
+    """What becomes ignored counts as deleted."""
+
+    def forget_ignored(self, view: View, paths: Iterable[str], ignored: Callable[[str, Kind], bool]) -> None:
+        """Take it for deleted."""
+        for path in paths:
+            row = view.row(path)
+            if row is not None and ignored(path, row.kind):
+                self.save(view, path, None)
 
 
 class HoldBeforeContent(Rules):
@@ -297,6 +310,7 @@ BUGS: dict[str, type[Rules]] = {
     "dot reuse": DotReuse,
     "dot reuse, no twins": DotReuseTwinless,
     "equal content superseded": EqualContentSuperseded,
+    "ignored deleted": IgnoredDeleted,
     "two commits": TwoCommits,
     "live base adopted": LiveBaseAdopted,
     "put back unseen": PutBackUnseen,

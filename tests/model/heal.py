@@ -18,7 +18,7 @@ def heal(world: World) -> None:
         if peer.gone:
             world.expire(peer.node)
     for peer in living:
-        peer.ignored.clear()
+        peer.ignore(set())
         if not peer.running:
             peer.start()
     for _ in range(_ROUNDS):
@@ -65,6 +65,10 @@ def _look(world: World, peer: Peer) -> bool:
     return peer.scan(peer.everywhere())
 
 
+def _judge(world: World, peer: Peer) -> bool:
+    return peer.judge()
+
+
 def _plan(world: World, peer: Peer) -> bool:
     return bool(peer.to_plan) and peer.plan(list(peer.to_plan))
 
@@ -87,7 +91,7 @@ def _announce(world: World, peer: Peer) -> bool:
     return progress
 
 
-_STAGES = (_receive, _look, _plan, _fetch, _plan, _announce)
+_STAGES = (_receive, _look, _judge, _plan, _fetch, _plan, _announce)
 
 
 def _abandon(world: World, living: list[Peer]) -> bool:
@@ -95,7 +99,7 @@ def _abandon(world: World, living: list[Peer]) -> bool:
     for peer in living:
         for path, wants in sorted(peer.wants.items()):
             for want in wants:
-                if not (world.accidents or len(living) < len(world.peers)):
+                if not (world.accidents or len(living) < len(world.peers) or world.may_be_nowhere(path, want.content)):
                     raise Failure("want", f"{peer.name} wants {path!r} for ever")
                 if any(other.has(want.content) for other in living):
                     raise Failure("want", f"{peer.name} wants {path!r} for ever, though another has it")

@@ -78,6 +78,7 @@ class Peer:
         self.outer_stamp = b""
         self.backup: tuple[MemoryStore, bytes] | None = None
         self.ignored: set[str] = set()
+        self.judged = True
         self.running = False
         self.gone = False
         self.link: Link | None = None
@@ -98,6 +99,7 @@ class Peer:
         self.replica = self.world.rules.replica(self.store)
         self.announcer = self._announcer()
         self.to_plan = set()
+        self.judged = False
         if self.world.rules.new_nonce:
             self.nonce = self.world.random_bytes(16)
         if self.world.rules.stamps and self.store.stamp != self.outer_stamp:
@@ -233,6 +235,26 @@ class Peer:
         """Whether `path` or a folder above it is ignored here."""
         return bool(self.ignored) and not self.ignored.isdisjoint(with_ancestors([path]))
 
+    def ignore(self, paths: set[str]) -> None:
+        """Let another list of what is ignored be in force; every path is still to be judged by it."""
+        self.ignored = paths
+        self.world.ignored |= paths
+        self.judged = False
+
+    def judge(self) -> bool:
+        """Judge every path by the list in force, as `peer.relisting` does."""
+        if self.judged or not (self.running and self.replica.caught):
+            return False
+        self.judged = True
+        view = self.world.rules.view(self.store)
+        counter = self.store.counter
+        paths = sorted(self.store.records.keys() | self.store.rows.keys())
+        self.world.rules.forget_ignored(view, paths, lambda path, kind: self.is_ignored(path))
+        self._commit(view)
+        self.world.check_judged(self, counter)
+        self.to_plan |= with_ancestors(paths)
+        return True
+
     def signature(self, path: str) -> Signature | None:
         """Return the signature of the file or folder at `path`, None if nothing is there."""
         if path not in self.disk.entries:
@@ -332,8 +354,6 @@ class Peer:
         for path in sorted(paths):
             self.to_plan.discard(path)
             self.wants.pop(path, None)
-            if self.is_ignored(path):
-                continue
             intent = view.intent(path)
             if intent is not None:
                 self.settle(intent, view)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from twistedp2p.peer import plan as planning
 from twistedp2p.peer import replica as replicas
@@ -11,7 +11,7 @@ from twistedp2p.peer.replica import Replica
 from twistedp2p.peer.store import View
 from twistedp2p.peer.values import Observed
 from twistedp2p.tracker.directory import Directory
-from twistedp2p.versions import Dot, Live
+from twistedp2p.versions import Dot, Kind, Live
 
 from .store import MemoryStore
 
@@ -45,9 +45,15 @@ class Rules:
         """Take what was seen on the disk into the index."""
         replicas.save(view, path, seen)
 
-    def plan(self, view: View, path: str, has: Callable[[bytes], bool]) -> list[Action]:
+    def plan(
+        self, view: View, path: str, has: Callable[[bytes], bool], ignored: Callable[[str, Kind], bool]
+    ) -> list[Action]:
         """Return what to do about a path."""
-        return planning.plan(view, path, has)
+        return planning.plan(view, path, has, ignored)
+
+    def forget_ignored(self, view: View, paths: Iterable[str], ignored: Callable[[str, Kind], bool]) -> None:
+        """Drop the rows of what is ignored."""
+        planning.forget_ignored(view, paths, ignored)
 
     def collapse(self, view: View, path: str, dot: Dot, value: Live, copy: str) -> None:
         """Drop a losing version and record its copy."""

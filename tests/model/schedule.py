@@ -88,6 +88,8 @@ class Schedule:
         if step == self.accident_at and self.accident and not self.victim.gone:
             self._accident(self.victim)
         peer = rng.choice([peer for peer in world.peers if not peer.gone])
+        if self.ignoring and rng.random() < 0.15:
+            self._ignore(peer)
         chance = rng.random()
         if chance < 0.3:
             for _ in range(rng.choice((1, 1, 2))):
@@ -174,7 +176,8 @@ class Schedule:
             done = peer.connect()
             world.log(f"{peer.name} connect {done}")
         elif what < 0.86:
-            self._plan(peer)
+            if not self.ignoring or rng.random() < 0.5 or not peer.judge():
+                self._plan(peer)
         elif peer.wants:
             path = rng.choice(sorted(peer.wants))
             done = world.fetch(peer, path, rng.randrange(2))
@@ -221,9 +224,11 @@ class Schedule:
             world.log("wipe")
             world.wipe_tracker()
         elif self.ignoring:
-            path = rng.choice([*self.paths, *self.folders])
-            peer.ignored.symmetric_difference_update({path})
-            world.log(f"{peer.name} ignores {sorted(peer.ignored)}")
+            self._ignore(peer)
+
+    def _ignore(self, peer: Peer) -> None:
+        peer.ignore(peer.ignored ^ {self.rng.choice([*self.paths, *self.folders])})
+        self.world.log(f"{peer.name} ignores {sorted(peer.ignored)}")
 
     def _leave_for_ever(self, peer: Peer) -> None:
         self.world.log(f"{peer.name} is gone for ever")

@@ -99,11 +99,12 @@ class TestPlantedBugs:
             ("hold before content", 20),
             ("two commits", 20),
             ("order not total", 50),
+            ("ignored deleted", 100),
             ("inside delta", 200),
             ("dot reuse", 600),
             ("dot reuse, no twins", 600),
             ("shared numbers", 800),
-            ("at batch ends", 1000),
+            ("at batch ends", 1800),
         ],
     )
     def test_found_soon(self, bug: str, schedules: int) -> None:

@@ -13,7 +13,7 @@ from twistedp2p.tracker.share_directory import ShareDirectory, Unresolved
 from twistedp2p.versions import Dot, Live, Register, Value, conflict_dot, settle, winner
 
 from .disk import SimDisk, content_of
-from .peer import Killed, Peer
+from .peer import Killed, Peer, with_ancestors
 from .rules import Rules
 from .store import Items, MemoryStore
 
@@ -63,6 +63,7 @@ class World:
         # The ledger.
         self.saved: dict[bytes, str] = {}
         self.superseded: set[bytes] = set()
+        self.ignored: set[str] = set()
         self.in_trash_at_accident: set[bytes] = set()
         self.accidents = 0
         self.lost_rids: set[bytes] = set()
@@ -238,13 +239,17 @@ class World:
 
     # -- the ledger ---------------------------------------------------------
 
+    def may_be_nowhere(self, path: str, content: bytes) -> bool:
+        """Whether a version can be known and its bytes gone: a user removed them while `path` was ignored there."""
+        return content in self.superseded and not self.ignored.isdisjoint(with_ancestors([path]))
+
     def plan(self, peer: Peer, view: View, path: str) -> list[Action]:
         """Plan one path, noting which versions are settled without a copy."""
         register = view.record(path)
         if len(register.siblings) > 1:
             after = settle(register)
             self.dropped.update((path, dot) for dot, _ in register.siblings if after.get(dot) is None)
-        return self.rules.plan(view, path, peer.has)
+        return self.rules.plan(view, path, peer.has, lambda one, kind: peer.is_ignored(one))
 
     def committed(self, peer: Peer) -> None:
         """Note what a commit superseded, and check what every commit must keep true."""
@@ -322,6 +327,11 @@ class World:
             gone = original.covers(dot) and original.get(dot) is None
             if gone and not knows and (path, dot) not in self.dropped and dot.rid not in self.lost_rids:
                 raise Failure("I4", f"{peer.name} lacks a version of {path!r} and does not know its copy {copy_path!r}")
+
+    def check_judged(self, peer: Peer, counter: int) -> None:
+        """What becomes ignored, or is not any more, is no save and no deletion."""
+        if peer.store.counter != counter:
+            raise Failure("ignored", f"{peer.name} made a version of what it ignores now")
 
     def check_said(self, peer: Peer, batch: Batch) -> None:
         """A hold is true of the committed row of its holder, and of its disk unless a user changed it since."""

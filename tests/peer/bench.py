@@ -24,6 +24,7 @@ from twistedp2p.peer.folder.names import DiskNames
 from twistedp2p.peer.folder.parts import PartStore
 from twistedp2p.peer.folder.publish import Publisher
 from twistedp2p.peer.folder.trash import TrashStore
+from twistedp2p.peer.ignoring import Ignoring
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.look import Eye, Looked
 from twistedp2p.peer.purging import Purger
@@ -157,12 +158,15 @@ class Bench:
         names = self.names = DiskNames()
         self.parts = PartStore(self.disk, lambda: 0.0)
         self.trash = TrashStore(self.disk, self.entropy)
+        self.ignoring = Ignoring(self.disk, self.index)
+        self.index.ignored = self.ignoring
         self.eye = Eye(
             self.disk,
             names,
             self.index,
             rules=NameRules.POSIX,
             durable=self.durable,
+            ignored=self.ignoring.of,
             waiting=self.waiting.__contains__,
         )
         self.contents = Contents(self.disk, names, self.index, self.parts, self.trash, self.eye)
@@ -188,6 +192,7 @@ class Bench:
             replica=self.replica,
             announcer=Announcer(self.index.item, self.index.number_of, self.index.paths),
             eye=self.eye,
+            ignoring=self.ignoring,
             contents=self.contents,
             executor=self.executor,
             recovery=self.recovery,

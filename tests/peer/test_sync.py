@@ -39,6 +39,7 @@ class FakeSteps:
     def __init__(self) -> None:
         self.caught = self.may_act = self.settled = True
         self.trash_days = 30
+        self.ignores = FakeRelisting()
         self.calls: list[tuple[Any, ...]] = []
         self.results: dict[str, deque[object]] = {}
 
@@ -60,6 +61,13 @@ class FakeSteps:
     def names(self) -> list[str]:
         """Return the names of the steps taken, in order."""
         return [call[0] for call in self.calls]
+
+
+class FakeRelisting:
+    """Whether another list of what is ignored is being gone over to, and whether the share's is waited for."""
+
+    def __init__(self) -> None:
+        self.under_way = self.waits = self.first = False
 
 
 class FakeNeighbours:

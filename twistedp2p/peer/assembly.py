@@ -99,7 +99,7 @@ class Peer:
             quiet=self.quiet,
             found=self.sync.looked,
             settled=self.sync.settle,
-            scanned=self.sync.recheck_trash,
+            scanned=self.sync.scanned,
             damaged=self.sync.index_damaged,
             complaints=complaints,
         )
@@ -130,6 +130,7 @@ class Peer:
             replica=self.replica,
             announcer=Announcer(index.item, index.number_of, index.paths),
             eye=bench.eye,
+            ignoring=bench.ignoring,
             contents=bench.contents,
             executor=bench.executor,
             recovery=bench.recovery,

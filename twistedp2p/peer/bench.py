@@ -12,6 +12,7 @@ from twistedp2p.peer.folder.names import DiskNames
 from twistedp2p.peer.folder.parts import PartStore
 from twistedp2p.peer.folder.publish import Publisher
 from twistedp2p.peer.folder.trash import TrashStore
+from twistedp2p.peer.ignoring import Ignoring
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.look import Eye
 from twistedp2p.peer.member import Member
@@ -47,9 +48,19 @@ class Bench:
         self.disk = member.disk
         self.rules = NameRules.PORTABLE if member.keys.portable else NameRules.POSIX
         self.names = DiskNames()
+        self.ignoring = Ignoring(self.disk, index)
+        index.ignored = self.ignoring
         self.parts = PartStore(self.disk, seconds)
         self.trash = TrashStore(self.disk, entropy)
-        self.eye = Eye(self.disk, self.names, index, rules=self.rules, durable=durable, waiting=waiting)
+        self.eye = Eye(
+            self.disk,
+            self.names,
+            index,
+            rules=self.rules,
+            durable=durable,
+            ignored=self.ignoring.of,
+            waiting=waiting,
+        )
         self.contents = Contents(self.disk, self.names, index, self.parts, self.trash, self.eye)
         self.recovery = Recovery(index=index, eye=self.eye, trash=self.trash)
         self.purger = Purger(index, self.trash, days=member.trash_days, wall=wall)

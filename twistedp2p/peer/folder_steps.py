@@ -62,6 +62,7 @@ class FolderSteps:
             carried.plan.add(action.path)
         elif row is not None and removed is False:
             view.set_row(action.path, evolve(row, base=None))
+            carried.look.add(action.path)  # a person is told why it stays
         elif isinstance(removed, Obstacle):
             obstructed(action.path, removed, carried)
         else:

@@ -33,7 +33,7 @@ from twistedp2p.peer.index_write import ROW_COLUMNS, Writer
 from twistedp2p.peer.store import Change
 from twistedp2p.peer.values import Intent, Row
 from twistedp2p.records import encode_record
-from twistedp2p.versions import EMPTY, Register
+from twistedp2p.versions import EMPTY, Kind, Register
 
 __all__ = ["Index", "Totals", "Trash"]
 
@@ -65,6 +65,7 @@ class Index:
 
     `seal` turns the canonical bytes of a record into the tracker's item, `key_of` gives the key of that. Made by
     `open`; `fresh` says that there was no usable index, `lost` that there was one, which lies beside it now.
+    `ignored` says what is not shared here by choice; when it answers differently, `judge` every path anew.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Index:
         self._seal = seal
         self._key_of = key_of
         self._replaced: OrderedDict[bytes, bytes] = OrderedDict()
+        self.ignored: Callable[[str, Kind], bool] = lambda path, kind: False
         self.fresh = self._db.one("SELECT 1 FROM meta") is None and self._db.one("SELECT 1 FROM records") is None
         self.lost = False
         try:
@@ -144,6 +146,9 @@ class Index:
         self._life: int = meta["life"]
         self._stamp: bytes = meta["stamp"]
         self._share_id: bytes = meta["share_id"]
+        self._ignore_text: bytes = _kept(meta.get("ignore_text"))
+        self._judged: bytes = _kept(meta.get("judged"))
+        self._listed: bool = meta.get("listed") == 1
 
     def _check(self) -> None:
         """Check an index that was not closed, all that can be: it may have been changed by others since."""
@@ -173,7 +178,7 @@ class Index:
         self._db.many("REPLACE INTO meta (name, value) VALUES (?, ?)", values.items())
 
     def _begin(self, rid: bytes) -> None:
-        self._set_meta(rid=rid, counter=0, epoch=b"", cursor=0, life=0, tally=Tally().text())
+        self._set_meta(rid=rid, counter=0, epoch=b"", cursor=0, life=0, tally=Tally().text(), judged=b"", listed=0)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -210,6 +215,39 @@ class Index:
         with self.transaction():
             self._set_meta(share_id=share_id)
             self._share_id = share_id
+
+    @property
+    def ignore_text(self) -> bytes:
+        """The text of the last good `.twistedp2pignore`; it outlives `reset`, as the file does."""
+        return self._ignore_text
+
+    @ignore_text.setter
+    def ignore_text(self, text: bytes) -> None:
+        with self.transaction():
+            self._set_meta(ignore_text=text)
+        self._ignore_text = text
+
+    @property
+    def judged(self) -> bytes:
+        """The digest of the list by which every path was last judged; empty if some were not."""
+        return self._judged
+
+    @judged.setter
+    def judged(self, digest: bytes) -> None:
+        with self.transaction():
+            self._set_meta(judged=digest)
+        self._judged = digest
+
+    @property
+    def listed(self) -> bool:
+        """Whether this index was ever up to date with the share's list of what is ignored."""
+        return self._listed
+
+    @listed.setter
+    def listed(self, listed: bool) -> None:
+        with self.transaction():
+            self._set_meta(listed=int(listed))
+        self._listed = listed
 
     def totals(self) -> Totals:
         """Return how much is known and how much of it is missing here; reads no disk and waits for nobody."""
@@ -296,14 +334,27 @@ class Index:
             self._set_meta(**meta)
 
     def _apply_paths(self, change: Change) -> None:
-        self._tally = self._tally.copy()
-        writer = Writer(self._db, self._tally, self._life, self._item_key, self._replaced)
+        writer = self._writer()
         paths = iter(sorted(change.paths()))
         while piece := list(islice(paths, _SLICE)):
             try:
                 writer.write(piece, change.records, change.rows)
             except Unreadable as error:
                 raise self._db.damaged(f"{error} is unreadable") from error
+
+    def _writer(self) -> Writer:
+        self._tally = self._tally.copy()
+        return Writer(self._db, self._tally, self._life, self._item_key, self._replaced, self.ignored)
+
+    def judge(self, paths: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Ask anew which of `paths` are ignored; return those that became so, and those that are not any more."""
+        with self.transaction():
+            try:
+                found = self._writer().judge(paths)
+            except Unreadable as error:
+                raise self._db.damaged(f"{error} is unreadable") from error
+            self._set_meta(tally=self._tally.text())
+        return found
 
     def _item_key(self, record: bytes) -> bytes:
         return self._key_of(self._seal(record))
@@ -355,6 +406,14 @@ class Index:
         """Yield all paths that have a record, sorted."""
         for (path,) in self._slices("SELECT path FROM records WHERE path > ? ORDER BY path", ""):
             yield path
+
+    def paths_after(self, path: str, limit: int) -> list[str]:
+        """Return up to `limit` paths greater than `path` that have a record or a row, sorted."""
+        sql = (
+            "SELECT path FROM (SELECT path FROM records WHERE path > ?1 ORDER BY path LIMIT ?2) UNION "
+            "SELECT path FROM (SELECT path FROM rows WHERE path > ?1 ORDER BY path LIMIT ?2) ORDER BY path LIMIT ?2"
+        )
+        return [found for (found,) in self._db.all(sql, (path, limit))]
 
     def blobs(self, keys: Iterable[bytes]) -> list[bytes]:
         """Return the sealed records of these keys, in their order.
@@ -483,6 +542,11 @@ class Index:
 def _span(path: str) -> tuple[str, str | bytes]:
     """Return what the paths strictly below `path` are greater than, and less than; "0" is what follows "/"."""
     return (path + "/", path + "0") if path else ("", _AFTER_ALL)
+
+
+def _kept(value: object) -> bytes:
+    """Return what was kept about the list of what is ignored; one that is unreadable is made anew."""
+    return value if isinstance(value, bytes) else b""
 
 
 def _trash(columns: Any) -> Trash:

@@ -19,8 +19,8 @@ __all__ = ["wrong"]
 _SLICE = 1000
 _ROW = ", ".join(f"rows.{column}" for column in ROW_COLUMNS.split(", "))
 _ALL = (
-    f"SELECT records.path, register, key, records.kind, records.size, siblings, holds, settled, {_ROW} FROM records "  # noqa: S608
-    "LEFT JOIN rows ON rows.path = records.path WHERE records.path > ? ORDER BY records.path LIMIT ?"
+    f"SELECT records.path, register, key, records.kind, records.size, siblings, holds, settled, ignored, {_ROW} "  # noqa: S608
+    "FROM records LEFT JOIN rows ON rows.path = records.path WHERE records.path > ? ORDER BY records.path LIMIT ?"
 )
 
 
@@ -41,11 +41,11 @@ def _records(db: Database, rid: bytes, counter: int, tally: Tally, item_key: Cal
     needed = 0
     last = ""
     while answers := db.all(_ALL, (last, _SLICE)):
-        for path, packed, key, kind, size, siblings, holds, settled, *columns in answers:
+        for path, packed, key, kind, size, siblings, holds, settled, ignored, *columns in answers:
             register = register_of(packed)
             row = None if columns[2] is None else row_of(columns)
-            stands = Standing(kind, size, siblings, bool(holds), bool(settled))
-            if item_key(encode_record(path, register)) != key or standing(register, row) != stands:
+            stands = Standing(kind, size, siblings, bool(holds), bool(settled), bool(ignored))
+            if item_key(encode_record(path, register)) != key or standing(register, row, bool(ignored)) != stands:
                 return "a record is not what was written"
             if register.seen(rid) > counter:
                 return "the counter of versions went back"

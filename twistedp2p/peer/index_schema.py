@@ -63,7 +63,11 @@ def _first_tables(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-STEPS: tuple[Step, ...] = (_first_tables,)
+def _ignored_records(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE records ADD COLUMN ignored INTEGER NOT NULL DEFAULT 0")
+
+
+STEPS: tuple[Step, ...] = (_first_tables, _ignored_records)
 """One for each version of the schema; a database of version n has had the first n of them."""
 
 

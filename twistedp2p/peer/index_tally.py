@@ -18,12 +18,13 @@ DEAD = 2
 
 _MODULUS = 2**128
 _DIGEST_BYTES = 16
+_COUNTS = 12
 
 
 @frozen
 class Totals:
     """How much a peer knows of: live files, folders and bytes, those of them that are missing here, deletions that are
-    remembered, and paths with more than one version."""
+    remembered, and paths with more than one version. What is ignored here counts for nothing but `ignored`."""
 
     files: int = 0
     folders: int = 0
@@ -32,24 +33,26 @@ class Totals:
     missing_bytes: int = 0
     tombstones: int = 0
     conflicts: int = 0
+    ignored: int = 0
 
 
 @frozen
 class Standing:
     """Where one path stands: the kind and size of its winner, how many versions there are, whether this peer holds
-    it, and whether nothing is left to do about it."""
+    it, whether nothing is left to do about it, and whether it is live and ignored here."""
 
     kind: int
     size: int
     siblings: int
     holds: bool
     settled: bool
+    ignored: bool = False
 
 
-def standing(register: Register, row: Row | None) -> Standing:
+def standing(register: Register, row: Row | None, ignored: bool = False) -> Standing:
     """Return where a path with this record and this row stands.
 
-    A file whose executable bit is not the winner's is held, but not settled.
+    A file whose executable bit is not the winner's is held, but not settled. About what is ignored nothing is to do.
     """
     value = winner(register)[1]
     held = holds(register, row)
@@ -59,7 +62,8 @@ def standing(register: Register, row: Row | None) -> Standing:
     if settled and row is not None and not value.is_folder:
         settled = row.executable == value.executable
     # A folder has no size, whatever a record claims.
-    return Standing(int(value.kind), 0 if value.is_folder else value.size, len(register.siblings), held, settled)
+    size = 0 if value.is_folder else value.size
+    return Standing(int(value.kind), size, len(register.siblings), held, settled or ignored, ignored)
 
 
 def needs(register: Register, row: Row | None) -> dict[bytes, bool]:
@@ -83,13 +87,14 @@ class Tally:
     """Totals and digests of all records; an empty index has an empty one."""
 
     def __init__(self) -> None:
-        self._counts = [0] * 11
+        self._counts = [0] * _COUNTS
 
     @classmethod
     def parse(cls, text: str) -> Tally:
         """Return the tally that `text` gave."""
         tally = cls()
-        tally._counts = json.loads(text)
+        counts = json.loads(text)
+        tally._counts = [*counts, *[0] * (_COUNTS - len(counts))]
         return tally
 
     def text(self) -> str:
@@ -104,6 +109,18 @@ class Tally:
         """Count a record whose item has this key; with `sign` -1, do not count it any more."""
         counts = self._counts
         number = sign * int.from_bytes(key, "big")
+        if path.ignored:
+            counts[11] += sign
+        else:
+            self._add_wanted(path, sign)
+        counts[7] += sign
+        counts[8] = (counts[8] + number) % _MODULUS
+        if path.holds:
+            counts[9] += sign
+            counts[10] = (counts[10] + number) % _MODULUS
+
+    def _add_wanted(self, path: Standing, sign: int) -> None:
+        counts = self._counts
         if path.kind == DEAD:
             counts[5] += sign
         else:
@@ -114,19 +131,15 @@ class Tally:
                 counts[4] += sign * path.size
         if path.siblings > 1:
             counts[6] += sign
-        counts[7] += sign
-        counts[8] = (counts[8] + number) % _MODULUS
-        if path.holds:
-            counts[9] += sign
-            counts[10] = (counts[10] + number) % _MODULUS
 
     def totals(self) -> Totals:
         """Return what a person wants to know."""
-        return Totals(*self._counts[:7])
+        files, folders, size, missing, missing_size, tombstones, conflicts = self._counts[:7]
+        return Totals(files, folders, size, missing, missing_size, tombstones, conflicts, self._counts[11])
 
     def digests(self) -> tuple[SetDigest, SetDigest]:
         """Return what the tracker compares: the items that are known, and those that are held."""
-        known, known_sum, held, held_sum = self._counts[7:]
+        known, known_sum, held, held_sum = self._counts[7:11]
         return (
             SetDigest(known, known_sum.to_bytes(_DIGEST_BYTES, "big")),
             SetDigest(held, held_sum.to_bytes(_DIGEST_BYTES, "big")),

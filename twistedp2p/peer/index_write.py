@@ -9,27 +9,28 @@ from typing import Any
 from twistedp2p.limits import REPLACED_RECORDS
 from twistedp2p.peer.index_codec import pack_register, register_of, row_columns, row_of
 from twistedp2p.peer.index_schema import Database
-from twistedp2p.peer.index_tally import Standing, Tally, needs, standing
+from twistedp2p.peer.index_tally import DEAD, Standing, Tally, needs, standing
 from twistedp2p.peer.values import Row
 from twistedp2p.records import encode_record
-from twistedp2p.versions import EMPTY, Register
+from twistedp2p.versions import EMPTY, Kind, Register
 
 __all__ = ["ROW_COLUMNS", "Writer"]
 
 ROW_COLUMNS = "rid, n, kind, content, executable, device, inode, size, mtime_ns, was_executable"
 
-_OLD = "SELECT register, key, kind, size, siblings, holds, settled FROM records WHERE path = ?"
+_OLD = "SELECT register, key, kind, size, siblings, holds, settled, ignored FROM records WHERE path = ?"
 _ROW = f"SELECT {ROW_COLUMNS} FROM rows WHERE path = ?"  # noqa: S608 - a constant
-_PUT_RECORD = "REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_RECORD = "REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_ITEM = "INSERT INTO items (key, path) VALUES (?, ?)"
 _PUT_ROW = f"REPLACE INTO rows (path, {ROW_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-_STAND = "UPDATE records SET holds = ?, settled = ? WHERE path = ?"
+_STAND = "UPDATE records SET holds = ?, settled = ?, ignored = ? WHERE path = ?"
 
 
 class Writer:
     """Collects what a transaction writes about some paths, and writes it table by table.
 
     `tally` is changed as it goes. What the tracker may still ask for of a record that is replaced goes to `replaced`.
+    `ignored` says what is not shared here by choice.
     """
 
     def __init__(
@@ -39,21 +40,51 @@ class Writer:
         life: int,
         item_key: Callable[[bytes], bytes],
         replaced: OrderedDict[bytes, bytes],
+        ignored: Callable[[str, Kind], bool],
     ) -> None:
         self._db = db
         self._tally = tally
         self._life = life
         self._item_key = item_key
         self._replaced = replaced
+        self._ignored = ignored
         self._writes: dict[str, list[Sequence[object]]] = {}
 
     def write(self, paths: Sequence[str], records: Mapping[str, Register], rows: Mapping[str, Row | None]) -> None:
         """Write the new `records` and `rows` of `paths`."""
         for path in paths:
             self._path(path, records.get(path), rows)
+        self._flush()
+
+    def judge(self, paths: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Judge anew which of `paths` are ignored; return those that became so, and those that are not any more."""
+        hidden: list[str] = []
+        shown: list[str] = []
+        for path in paths:
+            old = self._db.one(_OLD, (path,))
+            if old is None or self._is_ignored(path, old[2]) == bool(old[7]):
+                continue
+            found = self._db.one(_ROW, (path,))
+            self._stand(path, old, self._standing(path, register_of(old[0]), None if found is None else row_of(found)))
+            (shown if old[7] else hidden).append(path)
+        self._flush()
+        return hidden, shown
+
+    def _flush(self) -> None:
         for sql, values in self._writes.items():
             self._db.many(sql, values)
         self._writes.clear()
+
+    def _is_ignored(self, path: str, kind: int) -> bool:
+        return kind != DEAD and self._ignored(path, Kind(kind))
+
+    def _standing(self, path: str, register: Register, row: Row | None) -> Standing:
+        now = standing(register, row)
+        return standing(register, row, True) if self._is_ignored(path, now.kind) else now
+
+    def _stand(self, path: str, old: Any, now: Standing) -> None:
+        self._put(_STAND, now.holds, now.settled, now.ignored, path)
+        self._recount(old[1], old, now)
 
     def _put(self, sql: str, *values: object) -> None:
         self._writes.setdefault(sql, []).append(values)
@@ -69,16 +100,15 @@ class Writer:
             found = self._db.one(_ROW, (path,))
             row = None if found is None else row_of(found)
         before: Register | None = None
-        if old is not None and (register is None or not old[6]):
+        if old is not None and (register is None or not old[6] or old[7]):
             before = register_of(old[0])
         if register is not None:
             self._put_record(path, register, row, old)
         elif old is not None:
             register = before or EMPTY
-            now = standing(register, row)
-            if (now.holds, now.settled) != (bool(old[5]), bool(old[6])):
-                self._put(_STAND, now.holds, now.settled, path)
-                self._recount(old[1], old, now)
+            now = self._standing(path, register, row)
+            if (now.holds, now.settled, now.ignored) != (bool(old[5]), bool(old[6]), bool(old[7])):
+                self._stand(path, old, now)
         self._put_needs(path, before, register or EMPTY, row)
 
     def _put_row(self, path: str, row: Row | None) -> None:
@@ -97,16 +127,17 @@ class Writer:
                 self._put("DELETE FROM records WHERE path = ?", path)
                 self._recount(key, old, None)
             return
-        now = standing(register, row)
+        now = self._standing(path, register, row)
         packed = pack_register(register)
-        self._put(_PUT_RECORD, path, packed, key, now.kind, now.size, now.siblings, now.holds, now.settled)
+        self._put(_PUT_RECORD, path, packed, key, now.kind, now.size, now.siblings, now.holds, now.settled, now.ignored)
         if old is None or old[1] != key:
             self._put(_PUT_ITEM, key, path)
         self._recount(key, old, now)
 
     def _recount(self, key: bytes, old: Any, now: Standing | None) -> None:
         if old is not None:
-            self._tally.add(old[1], Standing(old[2], old[3], old[4], bool(old[5]), bool(old[6])), -1)
+            was = Standing(old[2], old[3], old[4], bool(old[5]), bool(old[6]), bool(old[7]))
+            self._tally.add(old[1], was, -1)
         if now is not None:
             self._tally.add(key, now)
 

@@ -18,13 +18,15 @@ from twistedp2p.paths import NameRules, RelPath
 from twistedp2p.peer.folder import mark
 from twistedp2p.peer.folder.names import DiskNames, signature_of
 from twistedp2p.peer.folder.read import Absent, Changing, Read, Reading, Unreadable, read
-from twistedp2p.peer.folder.scan import Found, Scan
+from twistedp2p.peer.folder.scan import IGNORED, Found, Scan
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.troubles import Trouble, trouble_of
 from twistedp2p.peer.values import FOLDER_CONTENT, Observed, Row, Signature
-from twistedp2p.versions import Kind, Live
+from twistedp2p.versions import Kind, Live, winner
 
-__all__ = ["Eye", "Looked"]
+__all__ = ["LEFT_OVER", "Eye", "Looked", "divide"]
+
+LEFT_OVER = "Others removed this folder; it stays because something in it is not shared."
 
 SYNC_ALL_FROM = 8
 """From this many files on, flushing the file system once is cheaper than each file."""
@@ -54,6 +56,17 @@ class Looked:
     def paths(self) -> list[str]:
         """Return the paths that this says something new of."""
         return [*(path for path, _, _ in self.seen), *self.gone]
+
+
+def divide(looks: Iterable[Looked], some: Callable[[str], bool]) -> tuple[list[Looked], list[Looked]]:
+    """Return what was seen or is gone at `some` paths, and what at the others."""
+    one, other = Looked(), Looked()
+    for looked in looks:
+        for seen in looked.seen:
+            (one if some(seen[0]) else other).seen.append(seen)
+        for path in looked.gone:
+            (one if some(path) else other).gone.append(path)
+    return [one], [other] if other else []
 
 
 class Eye:
@@ -110,8 +123,8 @@ class Eye:
             self._sync(looked)
             yield looked
         last = Looked()
-        for path, _ in self._index.rows_below(""):
-            if path not in found and scan.covers(RelPath.parse(path, self._rules)):
+        for path, row in self._index.rows_below(""):
+            if path not in found and self._may_be_gone(path, row) and scan.covers(RelPath.parse(path, self._rules)):
                 last.missing.append(path)
         _hide(scan, last)
         self._match_renames(last)
@@ -177,7 +190,7 @@ class Eye:
             return
         kind = Kind.FOLDER if stat.kind is FileKind.FOLDER else Kind.FILE
         if self._ignored(rel, kind):
-            looked.hidden.append((path, "It is ignored."))
+            looked.hidden.append((path, IGNORED))
             return
         self._compare(Found(rel, kind, signature_of(stat)), looked)
         if kind == Kind.FOLDER:
@@ -198,14 +211,15 @@ class Eye:
                 looked.unreadable.append((folder.text, trouble_of(error.__cause__, reading=True)))
             return
         _hide(scan, looked)
-        for path, _ in self._index.rows_below(folder.text):
-            if path not in found and scan.covers(RelPath(path)):
+        for path, row in self._index.rows_below(folder.text):
+            if path not in found and self._may_be_gone(path, row) and scan.covers(RelPath(path)):
                 looked.missing.append(path)
 
     def _absent(self, path: str, looked: Looked, confirm: bool) -> None:
         if self._is_behind_link(RelPath(path), looked):
             return
-        if self._index.row(path) is not None:
+        row = self._index.row(path)
+        if row is not None and self._may_be_gone(path, row):
             (looked.gone if confirm else looked.missing).append(path)
         self._absent_below(path, looked, confirm)
 
@@ -225,8 +239,13 @@ class Eye:
         return False
 
     def _absent_below(self, path: str, looked: Looked, confirm: bool) -> None:
-        for other, _ in self._index.rows_below(path):
-            (looked.gone if confirm else looked.missing).append(other)
+        for other, row in self._index.rows_below(path):
+            if self._may_be_gone(other, row):
+                (looked.gone if confirm else looked.missing).append(other)
+
+    def _may_be_gone(self, path: str, row: Row) -> bool:
+        """Whether this would count as missing if nothing lies at `path`: what is ignored never does."""
+        return not self._ignored(RelPath(path), row.kind)
 
     def _compare_if_quiet(self, found: Found, looked: Looked) -> None:
         """Compare what a walk came upon, but leave what somebody may be in the middle of writing."""
@@ -249,6 +268,8 @@ class Eye:
                     signature.inode,
                 ):
                     looked.fine.append(path)
+                    if row.base is None and self._is_left_over(path):
+                        looked.hidden.append((path, LEFT_OVER))
                     return
             elif row.signature == signature:
                 looked.fine.append(path)
@@ -279,6 +300,12 @@ class Eye:
             looked.unreadable.append((path.text, reading.trouble))
         else:
             looked.hidden.append((path.text, reading.reason))
+
+    def _is_left_over(self, path: str) -> bool:
+        """Whether others removed a folder that is still here: something is in it that is not shared."""
+        if isinstance(winner(self._index.record(path))[1], Live):
+            return False
+        return next(iter(self._index.live_below(path)), None) is None
 
     # -- renames ------------------------------------------------------------
 
@@ -316,8 +343,8 @@ class Eye:
         )
         gone = set(looked.gone)
         for inode in inodes:
-            for old, _ in self._index.row_by_inode(*inode):
-                if old not in gone and self.signature(old) is None:
+            for old, row in self._index.row_by_inode(*inode):
+                if old not in gone and self._may_be_gone(old, row) and self.signature(old) is None:
                     looked.gone.append(old)
                     gone.add(old)
         looked.missing = [path for path in looked.missing if path not in gone]

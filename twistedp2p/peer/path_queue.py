@@ -15,6 +15,9 @@ class PathQueue:
         self._waiting: set[str] = set()
         self._heap: list[str] = []
 
+    def __contains__(self, path: str) -> bool:
+        return path in self._waiting
+
     def __len__(self) -> int:
         return len(self._waiting)
 
@@ -30,6 +33,15 @@ class PathQueue:
         taken = [heapq.heappop(self._heap) for _ in range(min(most, len(self._heap)))]
         self._waiting.difference_update(taken)
         return taken
+
+    def take_only(self, path: str) -> bool:
+        """Forget `path`, and return whether it waited."""
+        if path not in self._waiting:
+            return False
+        self._waiting.remove(path)
+        self._heap.remove(path)
+        heapq.heapify(self._heap)
+        return True
 
     def clear(self) -> None:
         """Forget all."""

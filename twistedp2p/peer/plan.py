@@ -7,7 +7,7 @@ action. Planning again after an action is always right, and doing nothing is alw
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from attrs import evolve, frozen
 
@@ -15,7 +15,7 @@ from twistedp2p.peer.store import View
 from twistedp2p.peer.values import Row, Want
 from twistedp2p.versions import Dead, Dot, Kind, Live, Register, Value, settle, winner
 
-__all__ = ["Action", "Fetch", "Keep", "MakeFolder", "Publish", "Remove", "SetExecutable", "plan"]
+__all__ = ["Action", "Fetch", "Keep", "MakeFolder", "Publish", "Remove", "SetExecutable", "forget_ignored", "plan"]
 
 
 @frozen
@@ -76,20 +76,44 @@ class SetExecutable:
 Action = Keep | Fetch | Publish | MakeFolder | Remove | SetExecutable
 
 
-def plan(view: View, path: str, has: Callable[[bytes], bool]) -> list[Action]:
-    """Return what to do about `path`, in order; `has` says whether a content is on this disk and intact."""
-    view.set_record(path, settle(view.record(path)))
-    register = view.record(path)
+def _nothing(path: str, kind: Kind) -> bool:
+    return False
+
+
+def plan(
+    view: View, path: str, has: Callable[[bytes], bool], ignored: Callable[[str, Kind], bool] = _nothing
+) -> list[Action]:
+    """Return what to do about `path`, in order; `has` says whether a content is on this disk and intact.
+
+    About what is `ignored` nothing is done, and its record stays as it is: not even its losers are fetched.
+    """
+    forget_ignored(view, (path,), ignored)
+    register = settle(view.record(path))
     top, value = winner(register)
     folder = (isinstance(value, Live) and value.is_folder) or view.has_live_below(path)
+    if ignored(path, Kind.FOLDER if folder else Kind.FILE):
+        return []
+    view.set_record(path, register)
     row = view.row(path)
     actions = _losers(path, register, top, folder, row, has)
+    rescue = _Rescue(view, has, ignored)
     if folder:
         live = top if isinstance(value, Live) and value.is_folder else None
-        return actions + _want_folder(view, path, top, live, row, has)
+        return actions + _want_folder(view, path, top, live, row, rescue)
     if isinstance(value, Live):
-        return actions + _want_file(view, path, top, value, row, has)
-    return actions + _want_nothing(view, path, top, row, has)
+        return actions + _want_file(view, path, top, value, row, rescue)
+    return actions + _want_nothing(path, top, row, rescue)
+
+
+def forget_ignored(view: View, paths: Iterable[str], ignored: Callable[[str, Kind], bool]) -> None:
+    """Drop the rows of what is ignored: it is this person's own from now on, and is neither held nor ever deleted.
+
+    When it is not ignored any more it is as on the disk of one who joins: absent, equal, or a version of its own.
+    """
+    for path in paths:
+        row = view.row(path)
+        if row is not None and ignored(path, row.kind):
+            view.set_row(path, None)
 
 
 def _losers(
@@ -118,59 +142,68 @@ def _want(path: str, dot: Dot, value: Live, losing: bool = False) -> Want:
     return Want(path, dot, value.content, value.size, value.manifest, losing)
 
 
-def _rescue(view: View, path: str, row: Row, has: Callable[[bytes], bool]) -> list[Action]:
-    """Return the publishes of what is about to be displaced, at paths that still lack it.
+@frozen
+class _Rescue:
+    """Sees to it that what is about to be displaced is published first at the paths that still lack it."""
 
-    Otherwise only the trash would have it if the index were lost in between. Once for each content of a batch:
-    a moved tree may have thousands of files that are equal.
-    """
-    if row.kind == Kind.FOLDER or row.content in view.rescued:
-        return []
-    view.rescued.add(row.content)
-    actions: list[Action] = []
-    for other in view.absent_winners(row.content):
-        if other == path or view.has_live_below(other):
-            continue
-        dot, value = winner(view.record(other))
-        if isinstance(value, Live) and has(value.content):
-            actions.append(Publish(other, dot, value))
-    return actions
+    view: View
+    has: Callable[[bytes], bool]
+    ignored: Callable[[str, Kind], bool]
+
+    def __call__(self, path: str, row: Row) -> list[Action]:
+        """Return the publishes that must come before the content of `row` is displaced at `path`.
+
+        Otherwise only the trash would have it if the index were lost in between. Once for each content of a batch:
+        a moved tree may have thousands of files that are equal.
+        """
+        view = self.view
+        if row.kind == Kind.FOLDER or row.content in view.rescued:
+            return []
+        view.rescued.add(row.content)
+        actions: list[Action] = []
+        for other in view.absent_winners(row.content):
+            if other == path or self.ignored(other, Kind.FILE) or view.has_live_below(other):
+                continue
+            dot, value = winner(view.record(other))
+            if isinstance(value, Live) and self.has(value.content):
+                actions.append(Publish(other, dot, value))
+        return actions
 
 
 def _want_folder(
-    view: View, path: str, top: Dot, live: Dot | None, row: Row | None, has: Callable[[bytes], bool]
+    view: View, path: str, top: Dot, live: Dot | None, row: Row | None, rescue: _Rescue
 ) -> list[Action]:
     if row is not None and row.kind == Kind.FOLDER:
         _rebase(view, path, row, live)
         return []
     actions: list[Action] = []
     if row is not None:
-        actions += [*_rescue(view, path, row, has), Remove(path, top, row.kind)]
+        actions += [*rescue(path, row), Remove(path, top, row.kind)]
     if live is not None:
         actions.append(MakeFolder(path, live))
     return actions
 
 
 def _want_file(
-    view: View, path: str, top: Dot, value: Live, row: Row | None, has: Callable[[bytes], bool]
+    view: View, path: str, top: Dot, value: Live, row: Row | None, rescue: _Rescue
 ) -> list[Action]:
     if row is not None and row.kind == value.kind and row.content == value.content:
         _rebase(view, path, row, top)
         return [] if row.executable == value.executable else [SetExecutable(path, value.executable)]
-    if not has(value.content):
+    if not rescue.has(value.content):
         return [Fetch(_want(path, top, value))]
     actions: list[Action] = []
     if row is not None:
-        actions += _rescue(view, path, row, has)
+        actions += rescue(path, row)
         if row.kind == Kind.FOLDER:
             actions.append(Remove(path, top, row.kind))
     return [*actions, Publish(path, top, value)]
 
 
-def _want_nothing(view: View, path: str, top: Dot, row: Row | None, has: Callable[[bytes], bool]) -> list[Action]:
+def _want_nothing(path: str, top: Dot, row: Row | None, rescue: _Rescue) -> list[Action]:
     if row is None:
         return []
-    return [*_rescue(view, path, row, has), Remove(path, top, row.kind)]
+    return [*rescue(path, row), Remove(path, top, row.kind)]
 
 
 def _rebase(view: View, path: str, row: Row, base: Dot | None) -> None:

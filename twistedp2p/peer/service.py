@@ -220,7 +220,9 @@ class PeerService(Service):
             rules=self.peer.bench.rules,
             in_thread=self._workers.bulk,
             listener=self,
+            ignored=self.peer.bench.ignoring.of,
         )
+        self.peer.sync.rescan = self._watch.renew
         # Everything is watched before it is read, so that nothing is missed in between.
         self._watched = self._watch.start()
         await self._watched

@@ -20,11 +20,13 @@ from twistedp2p.peer.announce import Announcer
 from twistedp2p.peer.contents import Contents
 from twistedp2p.peer.executor import Executor
 from twistedp2p.peer.folder import mark
+from twistedp2p.peer.ignoring import Ignoring
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.look import Eye, Looked
 from twistedp2p.peer.plan import Action, Fetch, is_settled, plan
 from twistedp2p.peer.purging import Purged, Purger, Wish
 from twistedp2p.peer.recovery import STILL_WRITTEN, Recovery
+from twistedp2p.peer.relisting import Relisting
 from twistedp2p.peer.replica import IndexLost, Replica, save
 from twistedp2p.peer.store import Change, View
 from twistedp2p.peer.troubles import Trouble, trouble_of
@@ -38,7 +40,10 @@ __all__ = ["Outcome", "Steps"]
 
 @frozen
 class Outcome:
-    """What a step leaves for the loop: batches to send, paths to plan or look at, contents to fetch."""
+    """What a step leaves for the loop: batches to send, paths to plan or look at, contents to fetch.
+
+    `plan_after_scan`: another list of what is ignored is in force; the folder is scanned, then these are planned.
+    """
 
     batches: tuple[Batch, ...] = ()
     plan: frozenset[str] = frozenset()
@@ -47,6 +52,7 @@ class Outcome:
     wants: tuple[Want, ...] = ()
     errors: tuple[tuple[str, Trouble], ...] = ()
     displaced: tuple[str, ...] = ()
+    plan_after_scan: frozenset[str] | None = None
 
 
 class Steps:
@@ -62,6 +68,7 @@ class Steps:
         replica: Replica,
         announcer: Announcer,
         eye: Eye,
+        ignoring: Ignoring,
         contents: Contents,
         executor: Executor,
         recovery: Recovery,
@@ -75,6 +82,8 @@ class Steps:
         self._replica = replica
         self._announcer = announcer
         self._eye = eye
+        self.ignores = Relisting(index=index, ignoring=ignoring, announcer=announcer)
+        self._ignoring = ignoring
         self._contents = contents
         self._executor = executor
         self._recovery = recovery
@@ -183,6 +192,7 @@ class Steps:
         """Return what follows a step that may have reached the target."""
         plan, fine = self._sorted_out(changed)
         if self._replica.caught and not was_caught:
+            self.ignores.caught()
             plan |= frozenset(_with_ancestors(self._unsettled()))
         batches: tuple[Batch, ...] = ()
         if self._replica.ready:
@@ -227,6 +237,7 @@ class Steps:
         self._lost = False
         self._replica.lose_index(rid)
         self._announcer.say_all(by_key=True)
+        self.ignores.lost()
         self._resend = []
         return Outcome()
 
@@ -253,17 +264,18 @@ class Steps:
             self._save(looks, view, unsettled, again)
             touched = view.commit()
         self._announcer.changed(touched)
+        self.ignores.follow(touched)
         plan, fine = self._sorted_out(touched)
         return Outcome(batches=self._next_batch(), plan=plan | unsettled | again, planned=fine, look=frozenset(again))
 
     def _save(self, looks: Iterable[Looked], view: View, unsettled: set[str], again: set[str]) -> None:
         """Take in what was seen; what must be looked at again is added to `again`.
 
-        What is `unsettled` is looked at when planning has settled it.
+        What is `unsettled` is looked at when planning has settled it. What is ignored by now is left alone.
         """
         for looked in looks:
             for path, observed, manifest in looked.seen:
-                if path in unsettled:
+                if path in unsettled or self._ignoring(path, observed.kind):
                     continue
                 # What changed since it was read is not taken: it is looked at again.
                 if path in again or not self._eye.still(path, observed):
@@ -273,7 +285,8 @@ class Steps:
                     self._index.put_manifest(observed.manifest, manifest)
                 save(view, path, observed)
             for path in looked.gone:
-                if path in unsettled:
+                row = view.row(path)
+                if path in unsettled or (row is not None and self._ignoring(path, row.kind)):
                     continue
                 if path in again or not self._eye.is_absent(path):
                     again.add(path)
@@ -323,7 +336,7 @@ class Steps:
                     continue
                 look.add(path)
             planned.append(path)
-            for action in plan(view, path, has):
+            for action in plan(view, path, has, self._ignoring):
                 if isinstance(action, Fetch):
                     wants.append(action.want)
                 else:
@@ -338,6 +351,7 @@ class Steps:
         self._purger.unchecked.update(carried.displaced)
         touched |= carried.touched
         self._announcer.changed(touched)
+        self.ignores.follow(touched)
         again, fine = self._sorted_out(carried.plan)
         return Outcome(
             batches=self._next_batch(),
@@ -348,6 +362,11 @@ class Steps:
             errors=(*waiting.items(), *carried.errors.items()),
             displaced=tuple(carried.displaced),
         )
+
+    def relist(self) -> Outcome:
+        """Judge the next slice of paths by the list that is in force now."""
+        judged = self.ignores.next()
+        return Outcome(batches=self._next_batch(), plan=judged.plan, plan_after_scan=judged.after_scan)
 
     def _sorted_out(self, paths: Iterable[str]) -> tuple[frozenset[str], tuple[str, ...]]:
         """Return which of these paths and of the folders above them to plan, and which are fine as they are.

@@ -8,7 +8,7 @@ plan or to look at again. Nothing is decided here about versions, and nothing he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -20,9 +20,11 @@ from twistedp2p.errors import TwistedP2PError
 from twistedp2p.limits import FULL_SCAN, INDEX_AGAIN, TRASH_AGAIN
 from twistedp2p.messages import Entry, PeerInfo, Welcome
 from twistedp2p.peer.failures import Complaints, Failures
+from twistedp2p.peer.first_list import FirstList
 from twistedp2p.peer.holdings import Holdings
+from twistedp2p.peer.ignore import IGNORE_NAME
 from twistedp2p.peer.index_file import IndexDamaged
-from twistedp2p.peer.look import Looked
+from twistedp2p.peer.look import Looked, divide
 from twistedp2p.peer.path_queue import PathQueue
 from twistedp2p.peer.purging import Purged, Wish
 from twistedp2p.peer.replica import IndexLost
@@ -98,6 +100,11 @@ class Sync:
         self._healing: list[Deferred[None]] = []
         self._next_index = float("-inf")
         self._index_wait = INDEX_AGAIN
+        self._after_scan: set[str] = set()
+        self._relist_failed = False
+        self._first_list = FirstList(clock, steps.ignores, self._kick)
+        self.rescan: Callable[[], None] = self._scan
+        """Looks at the whole folder; whoever watches it puts the watches anew first."""
 
     # -- what others ask ----------------------------------------------------
 
@@ -115,6 +122,7 @@ class Sync:
         """Whether this peer has nothing left to do: all that is known is here, all that is here is announced."""
         return (
             not (self._running or self._steps_under_way or self._looked or self._to_plan or self._failed_steps)
+            and not (self._after_scan or self._steps.ignores.under_way)
             and self._steps.settled
             and not (len(self.wants) or self.errors)
             and (self.observer is None or self.observer.idle)
@@ -254,8 +262,7 @@ class Sync:
             self._to_plan.clear()
             if self.tracker is not None:
                 self.tracker.reconnect()
-            if self.observer is not None:
-                self.observer.scan()
+            self._scan()
             self.failures.over("index")
             healing, self._healing = self._healing, []
             for one in healing:
@@ -316,14 +323,36 @@ class Sync:
         """Return what begins the next step, or None if there is nothing to do now."""
         if self._stopped:
             return None
-        if self._looked and self._steps.caught:
+        if self._steps.caught and any(map(self._first_list.may_take, self._seen())):
             return self._take
-        if self._to_plan and self._steps.may_act:
+        if self._steps.ignores.under_way and self._steps.caught and not self._relist_failed:
+            return self._relist
+        if self._to_plan and self._steps.may_act and (not self._first_list.alone or IGNORE_NAME in self._to_plan):
             return self._plan
         return None
 
+    def _seen(self) -> Iterator[str]:
+        return (path for looked in self._looked for path in looked.paths())
+
+    async def _relist(self) -> Outcome:
+        try:
+            outcome = await self._workers.state(self._steps.relist)
+        except Exception:
+            self._relist_failed = True
+            self._failed(Failure(), "relist")
+            self._retry(self._relist_again, "relist")
+            return Outcome()
+        self.failures.over("relist")
+        return outcome
+
+    def _relist_again(self) -> None:
+        self._relist_failed = False
+        self._kick()
+
     async def _take(self) -> Outcome:
         looked, self._looked = self._looked, []
+        if self._steps.ignores.waits:
+            looked, self._looked = divide(looked, self._first_list.may_take)
         try:
             outcome = await self._workers.state(self._steps.take, looked)
         except Exception:
@@ -335,7 +364,11 @@ class Sync:
         return outcome
 
     async def _plan(self) -> Outcome:
-        paths = self._to_plan.take(PATHS_PER_STEP)
+        if self._first_list.alone:
+            self._to_plan.take_only(IGNORE_NAME)
+            paths = [IGNORE_NAME]
+        else:
+            paths = self._to_plan.take(PATHS_PER_STEP)
         try:
             outcome = await self._workers.state(self._steps.plan, paths)
         except Exception:
@@ -370,6 +403,10 @@ class Sync:
         """Hand on what a step left; what is left when this peer ends is found again at the next start."""
         if self._stopped:
             return
+        self._first_list.mind()
+        if outcome.plan_after_scan is not None:
+            self._after_scan |= outcome.plan_after_scan
+            self.rescan()
         for batch in outcome.batches:
             if self.tracker is not None:
                 self.tracker.announce(batch)
@@ -387,6 +424,16 @@ class Sync:
         if outcome.displaced:
             # A program that had one of these open may have gone on writing to it.
             self._later(TRASH_AGAIN, lambda: self.recheck_trash(outcome.displaced), self._rechecks)
+
+    def _scan(self) -> None:
+        if self.observer is not None:
+            self.observer.scan()
+
+    def scanned(self) -> None:
+        """Take up what waited for the end of a full scan."""
+        waited, self._after_scan = self._after_scan, set()
+        self._arrived(waited)
+        self.recheck_trash()
 
     def recheck_trash(self, names: tuple[str, ...] | None = None) -> None:
         """Look again at these files in the trash, or at all (after a full scan): somebody may have written to them.
@@ -445,6 +492,7 @@ class Sync:
         self.failures.stop()
         for timer in (*self._failed_steps, *self._rechecks):
             timer.cancel()
+        self._first_list.stop()
         for timers in (self._failed_steps, self._rechecks):
             timers.clear()
         self.wants.stop()

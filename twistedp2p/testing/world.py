@@ -132,7 +132,8 @@ class World:
 
     @property
     def settled(self) -> bool:
-        """Whether all peers that run are in sync, know the same and hold it all, and their tracker knows them."""
+        """Whether all peers that run are in sync, know the same and hold all but what they ignore, and their tracker
+        knows them."""
         running = self._running
         if not all(peer.in_sync for peer in running):
             return False
@@ -140,8 +141,12 @@ class World:
         alive = [tracker.service.counters.peers for tracker in self.trackers.values() if tracker.running]
         if sum(alive) < len(running):
             return False
-        digests = [peer.peer.index.own_digests() for peer in running]
-        return all(known == held == digests[0][0] for known, held in digests)
+        first = running[0].peer.index.own_digests()[0] if running else None
+        for peer in running:
+            known, held = peer.peer.index.own_digests()
+            if known != first or held.count != known.count - peer.peer.index.totals().ignored:
+                return False
+        return True
 
     # -- what may happen to the network ---------------------------------------
 

@@ -15,7 +15,10 @@ from twistedp2p.peer.troubles import Trouble, trouble_of
 from twistedp2p.peer.values import Signature
 from twistedp2p.versions import Kind
 
-__all__ = ["Found", "Hidden", "Listing", "Scan", "listing"]
+__all__ = ["IGNORED", "Found", "Hidden", "Listing", "Scan", "listing"]
+
+IGNORED = "It is ignored."
+"""The reason of what is not shared by choice."""
 
 
 @frozen
@@ -89,7 +92,7 @@ def listing(
             taken[path] = component
             kind = Kind.FOLDER if stat.kind is FileKind.FOLDER else Kind.FILE
             if ignored(path, kind):
-                hidden.append(Hidden(name, path, "It is ignored."))
+                hidden.append(Hidden(name, path, IGNORED))
             else:
                 found.append(Found(path, kind, signature_of(stat)))
     for path, component in taken.items():

@@ -36,6 +36,7 @@ from twistedp2p.peer.folder.inotify import Event, Notifier
 from twistedp2p.peer.folder.names import DiskNames, child_path, may_be_shared
 from twistedp2p.peer.folder.placing import Placed, learn_name, place_watches
 from twistedp2p.peer.folder.watched import Folder, Tree
+from twistedp2p.versions import Kind
 
 __all__ = ["Watch"]
 
@@ -66,6 +67,7 @@ class Watch:
         new_notifier: makes a queue of the kernel; raises OSError if the system allows none.
         in_thread: runs a blocking function with its arguments in a worker thread; a Deferred of its result.
         names: learns names that are not in Unicode's normal form C.
+        ignored: what is not shared by choice; such folders are not watched. `renew` when it answers differently.
     """
 
     _log = Logger()
@@ -81,6 +83,7 @@ class Watch:
         rules: NameRules,
         in_thread: Callable[..., Deferred[Any]],
         listener: Listener,
+        ignored: Callable[[RelPath, Kind], bool] = lambda path, kind: False,
     ) -> None:
         self._reactor = reactor
         self._clock = clock
@@ -90,6 +93,8 @@ class Watch:
         self._rules = rules
         self._in_thread = in_thread
         self._listener = listener
+        self._ignored = ignored
+        self._started = False
         self._notifier: Notifier | None = None
         self._tree = Tree()
         self._pending: list[Folder] = []
@@ -111,11 +116,21 @@ class Watch:
     def start(self) -> Deferred[None]:
         """Begin; fires when every folder is watched, or was said to be beyond the limit."""
         started: Deferred[None] = Deferred()
+        self._started = True
         self._begin(lambda: started.callback(None))
         return started
 
+    def renew(self) -> None:
+        """Place all watches anew, because other folders are ignored now; then the listener is told to scan."""
+        if self._started:
+            self._start_over()
+
     def stop(self) -> None:
         """Watch no more; harmless if not started."""
+        self._started = False
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._ready = lambda: None
         for timer in (self._pair_timer, self._again_timer):
             if timer is not None:
@@ -186,7 +201,7 @@ class Watch:
             ready()
             self._listener.overflow()
 
-        self.stop()
+        self._let_go()
         self._begin(placed_again)
 
     def _place(self) -> None:
@@ -232,7 +247,7 @@ class Watch:
             self._drop(folder)
             return
         for component in placed.folders:
-            if component not in folder.children and may_be_shared(component, self._rules):
+            if component not in folder.children and self._is_wanted(folder, component):
                 self._pending.append(folder.add(component))
         for event in self._early.pop(placed.watch, ()):
             self._take(event)
@@ -355,8 +370,22 @@ class Watch:
                 self._in_doubt = True  # watches below it may just be placed under its old name
         self._hint(Hint(path, What.MOVED_IN, None if leaving is None else leaving.path), folder, event.name)
 
+    def _is_wanted(self, folder: Folder, component: bytes) -> bool:
+        """Whether what is in the folder `component` of `folder` may be shared."""
+        if not may_be_shared(component, self._rules):
+            return False
+        above = None if folder is self._tree.root else self._path(folder)
+        if above is None and folder is not self._tree.root:
+            return False
+        try:
+            return not self._ignored(child_path(above, component, self._rules), Kind.FOLDER)
+        except BadPath:
+            return False
+
     def _new_folder(self, folder: Folder, component: bytes) -> None:
         self._drop(folder.take(component))
+        if not self._is_wanted(folder, component):
+            return
         new = folder.add(component)
         self._pending.append(new)
         self._new.append(new)
