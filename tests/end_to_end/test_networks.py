@@ -157,6 +157,33 @@ def test_only_dials(net: Net) -> None:
     assert found.keys() == {"a", "hidden"}
 
 
+def test_can_not_be_dialled_and_wants_nothing(net: Net) -> None:
+    """A peer behind a firewall dials when it is asked to: it has no reason of its own, and others want what it has."""
+    net.machine("hub").tracker(0, *QUICK)
+    first = net.machine("one")
+    first.folder(FOLDER).mkdir()
+    one = first.begin(FOLDER, "--tracker", net.machines[0].address().text())
+    hidden = net.machine("hidden")
+    net.refuse_callers(hidden)
+    put(hidden.folder(FOLDER), {"hidden": os.urandom(300_000)})
+    two = hidden.peer(FOLDER, "--join", f"@{first.invite_file}")
+    assert same(net, one, two).keys() == {"hidden"}
+
+
+def test_ends_while_it_dials(net: Net) -> None:
+    """A peer that calls machines which do not answer ends at once when it is asked to, without a complaint."""
+    hub = net.machine("hub")
+    hub.tracker(0, *QUICK)
+    first, one = begin(net)
+    net.wait(one.in_sync, "the first is ready")
+    one.stop()
+    net.unplug(hub)
+    one = first.peer(FOLDER)
+    net.wait(lambda: one.status() is not None, "it answers")
+    one.stop()
+    assert "#critical" not in one.text(), one.text()
+
+
 def test_through_a_third(net: Net) -> None:
     """Two peers that can not reach each other exchange through one that both reach."""
     net.machine("hub").tracker(0, *QUICK)
