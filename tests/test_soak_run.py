@@ -25,9 +25,14 @@ def user_in(base: Path, seed: int = 1, room: int = 10_000_000) -> User:
 def samples(value: Callable[[float], float], lives: int = 3, length: int = 20) -> Iterator[Sample]:
     """Yield samples of processes that live one after the other; `value` of their age is their memory."""
     for life, step in itertools.product(range(lives), range(length)):
-        age = 60.0 + 10 * step
+        age = 300.0 + 10 * step
         at = life * length * 10 + age
         yield Sample(at, "one", life, age, rss=int(value(age)), descriptors=20, threads=4, cpu=1.0)
+
+
+def samples_of_leak() -> list[Sample]:
+    """Return samples of processes that grow by a tenth of a megabyte a second."""
+    return list(samples(lambda age: 60e6 + 100_000 * age))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -99,7 +104,9 @@ def test_flat_and_growing() -> None:
     grows = list(samples(lambda age: 80e6 + 50_000 * age))
     found = slope(grows, lambda sample: sample.rss)
     assert found is not None and abs(found - 50_000) < 1
-    assert flat(grows, lambda sample: sample.rss, 15e6).startswith("rises by 29,500,000")
+    assert flat(list(samples(lambda age: 90e6 + 50_000 * age)), lambda sample: sample.rss, 0) == ""  # under a tenth
+    assert flat(samples_of_leak(), lambda sample: sample.rss, 15e6).startswith("rises by 19,000,000")
+    assert flat(samples_of_leak(), lambda sample: sample.rss, 20e6) == ""
     shrinks = list(samples(lambda age: 80e6 - 50_000 * age))
     assert flat(shrinks, lambda sample: sample.rss, 15e6) == ""
     steps = [attrs.evolve(one, rss=one.life * 50_000_000) for one in samples(lambda age: 0.0)]
@@ -110,9 +117,9 @@ def test_flat_and_growing() -> None:
 
 def test_young_processes_do_not_count() -> None:
     """A process that is not settled, and the first third of a run, say nothing."""
-    found = settled(samples(lambda age: 0.0), since=300.0)
-    assert min(sample.at for sample in found) >= 300 and len(found) < 60
-    young = [Sample(400.0, "one", 1, 59.0, rss=1, descriptors=1, threads=1, cpu=0.0)]
+    found = settled(samples(lambda age: 0.0), since=500.0)
+    assert min(sample.at for sample in found) >= 500 and len(found) < 60
+    young = [Sample(400.0, "one", 1, 299.0, rss=1, descriptors=1, threads=1, cpu=0.0)]
     assert settled(young, since=300.0) == []
 
 

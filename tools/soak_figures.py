@@ -18,8 +18,8 @@ from attrs import frozen
 
 __all__ = ["Sample", "descriptors", "flat", "mean", "measure", "size_of", "slope", "table"]
 
-SETTLED = 60.0
-"""Age from which a process counts as settled, seconds."""
+SETTLED = 300.0
+"""Age from which a process counts as settled, seconds: by then it has moved some big files, and keeps that memory."""
 ENOUGH = 12
 """Samples of settled processes below which no slope is told."""
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -122,13 +122,13 @@ def mean(values: Sequence[float]) -> float:
 def flat(samples: Sequence[Sample], value: Callable[[Sample], float], spare: float) -> str:
     """Return "" if `value` is flat, or nobody can tell, else what is wrong.
 
-    Flat: over the time that the samples span, the line through them rises by less than a tenth of its mean, or by less
-    than `spare`, which is how much it may swing by itself.
+    Flat: over the ages that were seen, the line through the samples rises by less than a tenth of its mean, or by less
+    than `spare`, which is how much it may swing by itself. It is not drawn on to ages that no process reached.
     """
     rate = slope(samples, value)
     if rate is None:
         return ""
-    rise = rate * (max(sample.at for sample in samples) - min(sample.at for sample in samples))
+    rise = rate * (max(sample.age for sample in samples) - min(sample.age for sample in samples))
     middle = mean([value(sample) for sample in samples])
     return f"rises by {rise:,.0f}, from {middle:,.0f} on average" if rise > max(spare, middle / 10) else ""
 

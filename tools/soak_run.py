@@ -47,6 +47,8 @@ START = 30.0
 END = 20.0
 SPARE_MEMORY = 15e6
 """Memory may swing by this much by itself, bytes: caches of SQLite and what a big file holds in flight."""
+MOST_MEMORY = 200e6
+"""No process may ever have more, bytes, however young: it would leak too fast to be told by a slope."""
 SPARE_DESCRIPTORS = 8
 """Descriptors may swing by this many: a connection with each other peer, and files being read."""
 TROUBLE = ("Traceback", "Unhandled", "#critical]")
@@ -284,8 +286,11 @@ class Run:
         return "\n".join(lines)
 
     def judge_figures(self) -> None:
-        """Fail if memory or descriptors of a settled process grow."""
+        """Fail if memory or descriptors of a settled process grow, or a process has very much memory."""
         for role in self.roles:
+            most = max((one.rss for one in self.samples if one.role == role.name), default=0)
+            if most > MOST_MEMORY:
+                self.fail(f"{role.name} had {most / 1e6:.0f} MB of memory")
             late = settled((one for one in self.samples if one.role == role.name), self.seconds / 3)
             for what, value, spare in (
                 ("memory", lambda one: float(one.rss), SPARE_MEMORY),
