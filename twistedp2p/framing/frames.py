@@ -34,10 +34,10 @@ from twistedp2p.identity.proof import Channel
 from twistedp2p.messages import Refused
 from twistedp2p.wire import Codec
 
-__all__ = ["FrameProtocol", "LinkState"]
+__all__ = ["NO_VERSION", "FrameProtocol", "LinkState"]
 
 _PREFIX = 4
-_NO_VERSION = "no application protocol"
+NO_VERSION = "no application protocol"
 """What OpenSSL calls the alert of a server that speaks none of the versions offered (RFC 7301)."""
 _SENTENCE = 400
 """As much of a refusal's text as the message takes."""
@@ -274,7 +274,7 @@ class FrameProtocol(Int32StringReceiver):
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008  # as Twisted has it
         """Let everything go, and tell the conversation."""
-        if self.link_state is LinkState.CONNECTED and _NO_VERSION in str(reason.value):
+        if self.link_state is LinkState.CONNECTED and NO_VERSION in str(reason.value):
             self.error = NoCommonVersion(f"The other side does not speak {self._alpn}; update the older of the two.")
         self.link_state = LinkState.CLOSED
         self._stop_timers()

@@ -17,7 +17,7 @@ from blake3 import blake3
 from twistedp2p.errors import IndexUnusable
 from twistedp2p.home import write_private
 
-__all__ = ["IndexDamaged", "forget_sum", "is_as_closed", "note_sum", "set_aside"]
+__all__ = ["IndexDamaged", "forget_sum", "has_sum_of_closing", "is_as_closed", "note_sum", "set_aside"]
 
 _COMPANIONS = ("-wal", "-shm", "-journal", "-sum")
 _LOGS = ("-wal", "-journal")
@@ -48,18 +48,24 @@ def is_as_closed(path: str) -> bool:
         return False
     if found.st_size < _SHORTEST:
         raise IndexDamaged(f"The index {path} is cut off.")
-    try:
-        with open(path + "-sum", "rb") as kept:
-            expected = kept.read(256).decode("ascii", "replace").strip()
-        actual = _sum(path)
-    except OSError:
+    as_closed = has_sum_of_closing(path)
+    if as_closed is None:
         return False
-    if expected != actual:
+    if not as_closed:
         raise IndexDamaged(f"The index {path} is not what it was when it was closed.")
     for log in _LOGS:
         if _size(path + log):
             set_aside(path + log)
     return True
+
+
+def has_sum_of_closing(path: str) -> bool | None:
+    """Return whether the file at `path` has the hash that was left when it was closed; None if none was left."""
+    try:
+        with open(path + "-sum", "rb") as kept:
+            return kept.read(256).decode("ascii", "replace").strip() == _sum(path)
+    except OSError:
+        return None
 
 
 def note_sum(path: str) -> None:

@@ -1,7 +1,7 @@
 """The file of the index: one SQLite database, its tables, how it is opened, checked, and brought up to date.
 
-Only this module talks to `sqlite3`. Every call takes one lock, so that threads may share a `Database`; long
-reads are done in slices by the caller, so that nobody waits for long.
+Only this module, and `index_outside`, talk to `sqlite3`. Every call takes one lock, so that threads may share a
+`Database`; long reads are done in slices by the caller, so that nobody waits for long.
 """
 
 from __future__ import annotations
