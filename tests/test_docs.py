@@ -222,7 +222,7 @@ def test_status(tmp_path: Path) -> None:
     for name, value in status.items():
         if isinstance(value, dict):
             fields |= {f"{name}.{field}" for field in value}
-        elif isinstance(value, list):
+        elif isinstance(value, list) and not all(isinstance(one, str) for one in value or [{}]):
             fields |= {f"{name}[].{field}" for field in (STATUS_LISTS.get(name) or value[0])}
         else:
             fields.add(name)

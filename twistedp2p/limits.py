@@ -244,6 +244,8 @@ TRACKER_PORT = 17411
 # -- this machine -------------------------------------------------------------
 SOCKET_PATH_BYTES = 103
 """Longest path of a UNIX socket that every system takes: Linux takes 107 bytes, macOS 103."""
+CHECK_SECONDS = 15.0
+"""One check of `twistedp2p doctor` that blocks may take this long, seconds: a disk or a name server may be away."""
 CONTROL_ANSWER = 10.0
 """A command waits this long for the running peer that it asks, seconds."""
 CONTROL_WORK = 600.0

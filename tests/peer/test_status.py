@@ -68,7 +68,8 @@ class StatusTests(SynchronousTestCase):
             observer=SimpleNamespace(trouble=None, unreadable={}, phases=dict, hidden={}, scanning=False, scanned=9),
             steps=SimpleNamespace(published=5, trash_days=30, caught=True, may_act=True, untold=lambda: []),
             client=SimpleNamespace(welcome=object(), tracker=SimpleNamespace(address="192.0.2.9:17410")),
-            tracking=SimpleNamespace(since=None, trouble="", clock_trouble=""),
+            tracking=SimpleNamespace(since=None, trouble="", clock_trouble="", clock_offset=None),
+            addresses=lambda: (Address("192.0.2.1", 17412), Address("2001:db8::1", 17412)),
             fetcher=SimpleNamespace(
                 progress=lambda: SimpleNamespace(by_node=dict(self.came)),
                 missing=lambda content: self.missing,
@@ -111,6 +112,7 @@ class StatusTests(SynchronousTestCase):
                 "replica": b"rid-of-a".hex(),
             },
         )
+        self.assertEqual(status["addresses"], ["192.0.2.1:17412", "[2001:db8::1]:17412"])
         self.assertEqual((status["files"], status["folders"], status["bytes"]), (7, 2, 1000))
         self.assertEqual((status["scanned"], status["published"]), (9, 5))
         self.assertEqual(status["trash"], {"files": 4, "bytes": 50, "days": 30, "since": None, "until": None})
@@ -145,10 +147,17 @@ class StatusTests(SynchronousTestCase):
 
     def test_the_tracker(self) -> None:
         """When the session began or ended is told in seconds since 1970, None before the first one."""
-        expected = {"address": "192.0.2.9:17410", "connected": True, "since": None, "trouble": ""}
+        expected = {
+            "address": "192.0.2.9:17410",
+            "connected": True,
+            "since": None,
+            "trouble": "",
+            "clock_offset": None,
+        }
         self.assertEqual(self.board.status()["tracker"], expected)
         self.peer.tracking.since = 60.0
         self.peer.tracking.trouble = "Nobody answers."
+        self.peer.tracking.clock_offset = -3.5
         self.peer.client.welcome = None
         self.now = 160.0
         expected = {
@@ -156,6 +165,7 @@ class StatusTests(SynchronousTestCase):
             "connected": False,
             "since": 1_700_000_060.0,
             "trouble": "Nobody answers.",
+            "clock_offset": -3.5,
         }
         self.assertEqual(self.board.status()["tracker"], expected)
 

@@ -14,6 +14,7 @@ from twistedp2p.errors import TwistedP2PError
 __all__ = ["command", "main"]
 
 _COMMANDS = {
+    "doctor": "Check what usually goes wrong.",
     "leave": "Make a shared folder an ordinary one again.",
     "pause": "Let a shared folder rest, over restarts too.",
     "resume": "Let a paused folder go on.",

@@ -83,6 +83,7 @@ class StatusBoard:
             "state": self._state(),
             "in_sync": peer.sync.in_sync and self.paused_since is None,
             "paused_since": self.paused_since,
+            "addresses": [_text(address) for address in peer.addresses()],
             "tracker": self._tracker(),
             "peers": self._peers(rates),
             "files": totals.files,
@@ -161,6 +162,7 @@ class StatusBoard:
             "connected": client.welcome is not None,
             "since": None if since is None else self._wall() - (self._clock() - since),
             "trouble": self._peer.tracking.trouble,
+            "clock_offset": self._peer.tracking.clock_offset,
         }
 
     def _peers(self, rates: dict[bytes, tuple[float, float]]) -> list[dict[str, Any]]:

@@ -77,13 +77,13 @@ async def _visit(
     waking = [network.clock.callLater(REPLY, conversation.abort, PeerTimeout(f"{tracker.address} is silent."))]
     guest.arrived = lambda: waking.append(network.clock.callLater(REFUSAL_LINGER, conversation.goodbye))
     try:
-        error = await conversation.ended
+        why = await conversation.ended
     finally:
         for call in waking:
             if call.active():
                 call.cancel()
     if conversation.welcome is None:
-        raise error or TwistedP2PError(f"The tracker at {tracker.address} hung up.")
+        raise why or TwistedP2PError(f"The tracker at {tracker.address} hung up.")
     return guest.told
 
 
