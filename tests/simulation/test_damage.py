@@ -13,6 +13,7 @@ import pytest
 from twistedp2p.limits import INDEX_AGAIN
 from twistedp2p.testing.nodes import SimPeer
 from twistedp2p.testing.world import World
+from twistedp2p.versions import Register
 
 FILES = 200
 DAMAGES = int(os.environ.get("TWISTEDP2P_DAMAGES", "0")) or (400 if os.environ.get("TWISTEDP2P_LONG") else 12)
@@ -58,8 +59,18 @@ def assert_healed(world: World, peer: SimPeer) -> None:
         assert not [path for path in other.tree() if "conflict" in path]
         assert other.peer.index.totals().tombstones == 1
         trash = [file for file in (other.folder / ".twistedp2p" / "trash").rglob("*") if file.is_file()]
-        assert all("file 0" in file.name for file in trash)
+        assert all("file 0" in file.name or "file 1" in file.name for file in trash)
+    assert records(peer) == records(world.members["peer1"])
+    peer.write("folder 1/file 1", b"saved after all")
+    world.settle()
+    world.assert_same()
+    assert records(peer) == records(world.members["peer1"])
     world.assert_silent(120)
+
+
+def records(peer: SimPeer) -> dict[str, Register]:
+    """Return all that a peer knows."""
+    return {path: peer.peer.index.record(path) for path in peer.peer.index.paths()}
 
 
 @pytest.mark.parametrize("seed", range(DAMAGES))
