@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import cast
 
+import twisted
 from click.testing import CliRunner, Result
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
@@ -40,8 +41,11 @@ class UsageTests(SynchronousTestCase):
     """What all commands have in common."""
 
     def test_version(self) -> None:
-        """--version names program and version."""
-        self.assertEqual(run("--version").output, f"twistedp2p {__version__}\n")
+        """--version names program and version, and below that what it runs on and what it speaks."""
+        first, second = run("--version").output.splitlines()
+        self.assertEqual(first, f"twistedp2p {__version__}")
+        for word in ("Python 3.", f"Twisted {twisted.__version__}", "tp2p-tracker/1", "tp2p-peer/1"):
+            self.assertIn(word, second)
 
     def test_help(self) -> None:
         """The help lists every command, and each has its own."""

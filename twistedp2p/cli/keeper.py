@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from twistedp2p.cli.display import Display
 from twistedp2p.cli.logs import Speakers
@@ -45,6 +46,7 @@ class Keeper:
     def begin(self) -> None:
         """Begin to serve the folder."""
         self._running = Deferred.fromCoroutine(self._keep())
+        self._running.addBoth(self._kept)
 
     def end(self) -> Deferred[None]:
         """Serve it no longer; fires when it is free, and does not fail."""
@@ -55,12 +57,18 @@ class Keeper:
         self._running.addBoth(lambda _: ended.callback(None))
         return ended
 
+    def _kept(self, result: Failure | None) -> None:
+        self._speakers.remove(self._name)
+        if result is not None:
+            self._log.failure("Serving {folder} failed", failure=result, folder=self._name)
+
     # -- trying -------------------------------------------------------------
 
     async def _keep(self) -> None:
         wait = FOLDER_RETRY_FIRST
         while not (self._ending or self.stopped):
             serving = Serving(self._reactor, self._wish)
+            self._speakers.add(self._name, serving.speakers)
             try:
                 await serving.start()
             except FolderBusy:
@@ -88,7 +96,6 @@ class Keeper:
         peer = self.peer = serving.peer
         peer.stopped = self._stop
         peer.gave_up = self._go_on
-        self._speakers.add(self._name, lambda: (peer, *serving.services, *peer.speakers()))
         try:
             if not self._ending:
                 self._until = Deferred()
@@ -96,7 +103,6 @@ class Keeper:
         finally:
             self._until = self.peer = None
             await serving.stop()
-            self._speakers.remove(self._name)
 
     def _stop(self) -> None:
         self.stopped = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ _COMMANDS = {
     "invite": "Print the invite of a shared folder.",
     "join": "Make a folder a member of a share.",
     "run": "Go on with every shared folder, in one process.",
+    "service": "Install a service that goes on with all shared folders.",
     "share": "Share a folder; print the invite that admits others.",
     "status": "Say what a running peer is doing.",
     "trash": "List or remove what is kept in the trash.",
@@ -58,8 +60,27 @@ class _Commands(click.Group):
             ctx.exit(1)
 
 
+def _say_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    import twisted  # here, for no other command waits for it
+
+    from twistedp2p.framing.network import PEER_ALPN, TRACKER_ALPN
+
+    click.echo(f"twistedp2p {__version__}")
+    click.echo(f"Python {sys.version.split()[0]}, Twisted {twisted.__version__}; speaks {TRACKER_ALPN}, {PEER_ALPN}")
+    context.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="twistedp2p", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_say_version,
+    help="Say of which version this is, and what it speaks.",
+)
 def command() -> None:
     """One folder on several machines, without a cloud.
 

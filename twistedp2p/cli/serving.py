@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import evolve, frozen
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -56,14 +55,14 @@ class Serving:
         self._control: ControlService | None = None
         self.tracker: OwnTracker | None = None
         """The tracker of this folder, if that runs here."""
-        self.peer: PeerService
+        self._peer_service: PeerService | None = None
 
     async def start(self) -> None:
         """Serve the folder; raises `TwistedP2PError` if that can not be done, and leaves nothing behind then."""
         await self._in_thread(self._recall)
         self._check_endpoints()
         self.tracker = await self._in_thread(self._own_tracker)
-        peer = self.peer = self._peer(self.tracker)
+        peer = self._peer_service = self._peer(self.tracker)
         peer.before_release = self._stop_tracker
         try:
             await self._in_thread(peer.prepare)
@@ -77,10 +76,17 @@ class Serving:
             await self.stop()
             raise
 
+    def speakers(self) -> list[object]:
+        """Return what logs in the name of this folder, at the moment."""
+        peer = self._peer_service
+        mine = [] if peer is None else [peer, *peer.speakers()]
+        return [*mine, *(service for service in (self._control, self._tracker_service) if service is not None)]
+
     @property
-    def services(self) -> list[Service]:
-        """What runs here besides the peer."""
-        return [service for service in (self._control, self._tracker_service) if service is not None]
+    def peer(self) -> PeerService:
+        """The peer; there is one once this was started."""
+        assert self._peer_service is not None
+        return self._peer_service
 
     async def stop(self) -> None:
         """Serve it no longer; the peer says goodbye to its tracker, so that one ends after it."""
