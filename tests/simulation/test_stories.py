@@ -39,6 +39,19 @@ def keep(seed: int) -> None:
             file.write(f"{seed}\n")
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_told_twice(seed: int) -> None:
+    """A story that is told twice is the same story, to the last byte that arrives and the last call of a disk."""
+    told = []
+    for _ in range(2):
+        with folder_in_memory() as folder:
+            story = Story(seed, folder)
+            story.tell()
+            disks = [(peer.disk.calls, peer.disk.failed, peer.crashes) for peer in story.peers]
+            told.append((story.lines, story.world.trace, disks))
+    assert told[0] == told[1]
+
+
 @pytest.mark.parametrize("seed", seeds())
 def test_story(seed: int) -> None:
     """Whatever happens to peers, trackers and networks, in the end all agree and nothing that was saved is lost."""

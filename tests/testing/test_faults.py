@@ -75,6 +75,8 @@ class FailTests(FaultCase):
         self.disk.create(OTHER).close()
         self.assert_fails(errno.EIO, lambda: self.disk.stat(FILE))
         self.assert_fails(errno.EIO, lambda: self.disk.exchange(OTHER, FILE))
+        self.disk.space()
+        self.disk.sync_all()
 
     def test_which(self) -> None:
         """Only calls that a system lets fail so do: a full disk can be read."""

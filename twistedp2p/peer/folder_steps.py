@@ -43,13 +43,18 @@ class FolderSteps:
             if row is not None and row.kind == Kind.FILE:
                 carried.look.add(path.text)
                 return Obstacle.NO_PARENT
-        made = self._publisher.make_folder(folder)
-        if isinstance(made, Obstacle):
-            return made
-        for path in made:
-            dot, value = winner(view.record(path.text))
-            base: Dot | None = dot if isinstance(value, Live) and value.is_folder else None
-            view.set_row(path.text, Row(base, Kind.FOLDER, FOLDER_CONTENT, False, self._eye.signature(path.text)))
+        try:
+            made = self._publisher.make_folder(folder)
+            if isinstance(made, Obstacle):
+                return made
+            for path in made:
+                dot, value = winner(view.record(path.text))
+                base: Dot | None = dot if isinstance(value, Live) and value.is_folder else None
+                view.set_row(path.text, Row(base, Kind.FOLDER, FOLDER_CONTENT, False, self._eye.signature(path.text)))
+        except OSError:
+            # Some of them may be there by now: what has no row is looked at, or nobody would remove it with the rest.
+            carried.look.update(path.text for path in (folder, *folder.ancestors()) if view.row(path.text) is None)
+            raise
         carried.folders.add(folder.text)
         return None
 

@@ -67,7 +67,9 @@ class _Failing:
     where: Callable[[Name], bool]
 
     def meets(self, verb: str, names: tuple[Name, ...]) -> bool:
-        return verb in CAN_FAIL[self.error] and (not names or any(map(self.where, names)))
+        # What is asked of the whole disk (how much room there is, say) fails only where all of it does.
+        here = any(map(self.where, names)) if names else self.where is anywhere
+        return here and verb in CAN_FAIL[self.error]
 
 
 class DiskFaults:
