@@ -141,7 +141,12 @@ class NetworkTests(FaultCase):
 
     def test_both_moved(self) -> None:
         """So are both at the same time."""
-        self.move_half_way(lambda anna, ben: (anna.move(), ben.move()))
+
+        def both(anna: SimPeer, ben: SimPeer) -> None:
+            anna.move()
+            ben.move()
+
+        self.move_half_way(both)
 
     def move_half_way(self, move: Callable[[SimPeer, SimPeer], object]) -> None:
         """Let Ben fetch a large file of Anna's, move somebody half way, and see it arrive."""

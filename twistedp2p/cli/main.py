@@ -20,6 +20,7 @@ _COMMANDS = {
     "pause": "Let a shared folder rest, over restarts too.",
     "resume": "Let a paused folder go on.",
     "stop": "End the peer of a shared folder.",
+    "ignored": "Say what is not shared, and by which pattern.",
     "invite": "Print the invite of a shared folder.",
     "join": "Make a folder a member of a share.",
     "run": "Go on with every shared folder, in one process.",
