@@ -13,8 +13,10 @@ from tests.simulation.test_scenarios import WorldCase
 from twistedp2p.disk.real import RealDisk
 from twistedp2p.errors import TwistedP2PError
 from twistedp2p.identity.device import DeviceKey
-from twistedp2p.paths import NameRules
+from twistedp2p.paths import NameRules, RelPath
 from twistedp2p.peer.guest import hear
+from twistedp2p.peer.ignore import IGNORE_NAME
+from twistedp2p.peer.ignoring import list_in
 from twistedp2p.peer.rehearsal import Forecast, Group, Rehearsal
 from twistedp2p.peer.survey import Survey, survey
 from twistedp2p.testing.disk import folder_in_memory
@@ -23,7 +25,8 @@ from twistedp2p.testing.nodes import SimPeer
 from twistedp2p.testing.trees import FOLDER, Tree
 from twistedp2p.testing.workers import SimWorkers
 from twistedp2p.testing.world import World
-from twistedp2p.versions import Dead, Live, winner
+from twistedp2p.transfer.chunking import content_id_of
+from twistedp2p.versions import Dead, Kind, Live, winner
 
 NAMES = ("a", "b", "c.txt", "d", "e.txt")
 
@@ -57,7 +60,8 @@ class Dry:
         self.world = world
         chance = world.chance("dry run", folder)
         network = SimNetwork(world.internet, "10.9.9.9", DeviceKey.generate(chance.randbytes))
-        self.rehearsal = Rehearsal(world.invite.keys(), chance.randbytes(8), most)
+        ignores = list_in(folder)
+        self.rehearsal = Rehearsal(world.invite.keys(), chance.randbytes(8), most, ignores.ignored)
         hearing = hear(
             self.rehearsal,
             world.invite,
@@ -79,7 +83,11 @@ class Dry:
         self.members = alive[0]
         if folder.exists():
             disk = RealDisk(os.fsencode(folder))
-            for path, seen in survey(disk, NameRules.POSIX, self.surveyed, lambda seconds: None):
+
+            def ignored(path: RelPath, kind: Kind) -> bool:
+                return ignores.ignored(path.text, kind)
+
+            for path, seen in survey(disk, NameRules.POSIX, self.surveyed, lambda seconds: None, ignored):
                 self.rehearsal.see(path, seen)
             disk.close()
         self.forecast = self.rehearsal.play()
@@ -206,6 +214,27 @@ class TrialTests(WorldCase):
 
 class GuestTests(WorldCase):
     """Who only looks at a share."""
+
+    def test_ignored(self) -> None:
+        """What the list that lies in the folder ignores is neither sent nor fetched, and said not to be shared."""
+        anna = self.world.new_peer("anna")
+        anna.write(IGNORE_NAME, b"*.log\n")
+        anna.write("letter", b"Dear Cleo")
+        anna.start()
+        self.world.settle()
+        cleo = self.world.new_peer("cleo")
+        for path, content in ((IGNORE_NAME, b"*.log\n"), ("mine", b"mine"), ("x.log", b"log"), ("y.swp", b"swap")):
+            cleo.write(path, content)
+        dry = Dry(self.world, cleo.folder)
+        self.addCleanup(dry.rehearsal.close)
+        self.assertEqual({"mine"}, paths(dry.forecast.send))
+        self.assertEqual({"letter"}, paths(dry.forecast.fetch))
+        self.assertEqual({IGNORE_NAME}, paths(dry.forecast.adopt))
+        self.assertEqual({"x.log", "y.swp"}, {name for name, _ in dry.surveyed.hidden})
+        self.assertEqual(content_id_of(b"*.log\n"), dry.rehearsal.content_of(IGNORE_NAME))
+        cleo.start()
+        self.world.settle()
+        self.assertEqual({IGNORE_NAME, "letter", "mine"}, set(anna.tree()))
 
     def test_nobody_notices(self) -> None:
         """A look changes nothing: no batch is announced, no member asks or fetches, and the guest is gone at once."""

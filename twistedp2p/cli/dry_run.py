@@ -31,17 +31,25 @@ from twistedp2p.errors import FolderUnusable, TwistedP2PError
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.invite import Invite
-from twistedp2p.paths import NameRules
+from twistedp2p.paths import NameRules, RelPath
 from twistedp2p.peer.guest import hear
+from twistedp2p.peer.ignore import IGNORE_NAME, Ignores
+from twistedp2p.peer.ignoring import list_in
 from twistedp2p.peer.member import RID_BYTES
 from twistedp2p.peer.rehearsal import Rehearsal
 from twistedp2p.peer.survey import Survey, survey
 from twistedp2p.peer.workers import ThreadWorkers
+from twistedp2p.transfer.chunking import content_id_of
+from twistedp2p.versions import Kind
 
 __all__ = ["dry_run"]
 
 _NAMED = 20
 """Paths that are named in each list, unless all are asked for."""
+_OTHER_LIST = (
+    f"The share has a {IGNORE_NAME} of its own, which nobody can read before joining: what it names and lies here is "
+    "counted below as sent or copied, and would stay local."
+)
 _PROGRESS = 0.2
 """The line of progress is written this often, seconds."""
 
@@ -53,15 +61,20 @@ def dry_run(folder: Path, invite: Invite, *, whole_list: bool, as_object: bool) 
     if folder.exists() and not folder.is_dir():
         raise FolderUnusable(f"{folder} is no folder.")
     most = None if whole_list else _NAMED
-    with closing(Rehearsal(invite.keys(), os.urandom(RID_BYTES), most)) as rehearsal:
+    ignores = list_in(folder)
+    with closing(Rehearsal(invite.keys(), os.urandom(RID_BYTES), most, ignores.ignored)) as rehearsal:
         members = _hear(rehearsal, invite)
         if not members:
             raise TwistedP2PError(
                 "No member of the share is running now, so nobody can say what it holds: start one, and try again."
             )
         surveyed = Survey()
-        space = _see(rehearsal, folder, NameRules.PORTABLE if invite.portable else NameRules.POSIX, surveyed)
+        rules = NameRules.PORTABLE if invite.portable else NameRules.POSIX
+        space = _see(rehearsal, folder, rules, surveyed, ignores)
+        other_list = rehearsal.content_of(IGNORE_NAME) not in (None, content_id_of(ignores.text))
         forecast = rehearsal.play()
+    if other_list:
+        click.echo(_OTHER_LIST, err=True)
     if as_object:
         click.echo(json.dumps(as_json(str(folder), members, forecast, surveyed.hidden[:most], space), indent=2))
     else:
@@ -102,13 +115,17 @@ def _hear(rehearsal: Rehearsal, invite: Invite) -> int:
     return outcome[0]
 
 
-def _see(rehearsal: Rehearsal, folder: Path, rules: NameRules, surveyed: Survey) -> Space:
+def _see(rehearsal: Rehearsal, folder: Path, rules: NameRules, surveyed: Survey, ignores: Ignores) -> Space:
     """Let the rehearsal see all that lies in `folder`; return the room on its disk."""
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
     with closing(RealDisk(os.fsencode(existing))) as disk:
         if existing == folder.absolute():
             progress = _Progress(sys.stderr, surveyed, time.monotonic)
-            for path, seen in survey(disk, rules, surveyed, time.sleep):
+
+            def ignored(path: RelPath, kind: Kind) -> bool:
+                return ignores.ignored(path.text, kind)
+
+            for path, seen in survey(disk, rules, surveyed, time.sleep, ignored):
                 rehearsal.see(path, seen)
                 progress.show()
             progress.end()

@@ -7,17 +7,19 @@ file can not be read, the last good list holds, also after a restart. Reads the 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from blake3 import blake3
 
 from twistedp2p.disk.seam import Disk
 from twistedp2p.limits import IGNORE_BYTES
 from twistedp2p.paths import RelPath
-from twistedp2p.peer.ignore import DEFAULTS, IGNORE_NAME, ListUnusable, parse_ignores
+from twistedp2p.peer.ignore import DEFAULTS, IGNORE_NAME, Ignores, ListUnusable, parse_ignores
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.values import Row
 from twistedp2p.versions import Kind
 
-__all__ = ["Ignoring"]
+__all__ = ["Ignoring", "list_in"]
 
 _NAME = (IGNORE_NAME.encode(),)
 
@@ -110,3 +112,12 @@ class Ignoring:
         except OSError as error:
             self.trouble = f"{IGNORE_NAME} can not be read ({error.strerror}): the last list is in force."
             return None
+
+
+def list_in(folder: Path) -> Ignores:
+    """Return the list as it lies in `folder`, which no peer serves; the default one if there is no usable one."""
+    try:
+        with (folder / IGNORE_NAME).open("rb") as file:
+            return parse_ignores(file.read(IGNORE_BYTES + 1))
+    except (OSError, ListUnusable):
+        return parse_ignores()

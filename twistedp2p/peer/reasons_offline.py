@@ -8,10 +8,10 @@ from pathlib import Path
 from twistedp2p.disk.real import RealDisk
 from twistedp2p.errors import BadInvite, BadPath
 from twistedp2p.identity.invite import Invite
-from twistedp2p.paths import NameRules, RelPath
+from twistedp2p.paths import NameRules
+from twistedp2p.peer.ignoring import list_in
 from twistedp2p.peer.reasons_disk import examine, path_of
 from twistedp2p.peer.troubles import Code, Trouble
-from twistedp2p.versions import Kind
 
 __all__ = ["without_peer"]
 
@@ -26,9 +26,10 @@ def without_peer(folder: Path, inside: str) -> Trouble | None:
         path = path_of(name, _rules(folder))
     except BadPath as error:
         return Trouble(Code.NAME_NOT_SHARED, str(error))
+    ignores = list_in(folder)
     disk = RealDisk(os.fsencode(folder))
     try:
-        return examine(disk, name, path, _nothing).trouble
+        return examine(disk, name, path, lambda of, kind: ignores.ignored(of.text, kind)).trouble
     finally:
         disk.close()
 
@@ -39,7 +40,3 @@ def _rules(folder: Path) -> NameRules:
     except (OSError, BadInvite):
         return NameRules.POSIX
     return NameRules.PORTABLE if invite.portable else NameRules.POSIX
-
-
-def _nothing(path: RelPath, kind: Kind) -> bool:
-    return False

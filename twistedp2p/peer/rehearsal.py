@@ -7,7 +7,7 @@ would be fetched counts as here, and a name that would be changed changes in the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from attrs import Factory, define, evolve, field, frozen
 
@@ -91,15 +91,23 @@ class Forecast:
 class Rehearsal:
     """One try: `welcome`, `stage` and `end_delta` as the tracker tells, `see` for all that lies in the folder, `play`.
 
-    `rid` is 8 random bytes; groups name up to `most` paths each (None: all). Close it in the end. Call one method at
+    `rid` is 8 random bytes; groups name up to `most` paths each (None: all); `ignored` says what is not shared by
+    choice. Close it in the end. Call one method at
     a time, from any thread.
     """
 
-    def __init__(self, keys: ShareKeys, rid: bytes, most: int | None) -> None:
+    def __init__(
+        self,
+        keys: ShareKeys,
+        rid: bytes,
+        most: int | None,
+        ignored: Callable[[str, Kind], bool] = lambda path, kind: False,
+    ) -> None:
         self._keys = keys
         self._rules = NameRules.PORTABLE if keys.portable else NameRules.POSIX
         # An empty path is a file without a name, which is gone when it is closed.
         self.index = Index("", rid, seal=lambda record: record, key_of=item_key, durable=False)
+        self._ignored = self.index.ignored = ignored
         self._replica = Replica(self.index)
         self._adopt, self._send, self._fetch, self._copy = (Group(most=most) for _ in range(4))
         self._differing: dict[str, tuple[Line, bytes]] = {}
@@ -140,6 +148,11 @@ class Rehearsal:
     def end_delta(self, end: int) -> None:
         """Join the delta."""
         self._replica.end_delta(end)
+
+    def content_of(self, path: str) -> bytes | None:
+        """Return the content id of the file that the share has at `path`, None if it has none."""
+        value = winner(self.index.record(path))[1]
+        return value.content if isinstance(value, Live) and not value.is_folder else None
 
     def disconnected(self) -> None:
         """End the session; another one goes on."""
@@ -203,7 +216,7 @@ class Rehearsal:
 
     def _plan(self, path: str) -> bool:
         view = View(self.index)
-        actions = plan(view, path, self._has)
+        actions = plan(view, path, self._has, self._ignored)
         for action in actions:
             self._act(view, action)
         return bool(view.commit()) or bool(actions)

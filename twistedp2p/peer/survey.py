@@ -31,14 +31,19 @@ class Survey:
 
 
 def survey(
-    disk: Disk, rules: NameRules, surveyed: Survey, pause: Callable[[float], None]
+    disk: Disk,
+    rules: NameRules,
+    surveyed: Survey,
+    pause: Callable[[float], None],
+    ignored: Callable[[RelPath, Kind], bool] = lambda path, kind: False,
 ) -> Iterator[tuple[str, Observed]]:
     """Yield all that could be shared, folders before what is in them; keeps `surveyed` up to date meanwhile.
 
-    `pause` waits so many seconds. Raises `FolderUnusable` if the folder can not be listed.
+    `pause` waits so many seconds; what is `ignored` is not read. Raises `FolderUnusable` if the folder can not be
+    listed.
     """
     names = DiskNames()
-    scan = Scan(disk, names, rules=rules)
+    scan = Scan(disk, names, rules=rules, ignored=ignored)
     changing: list[RelPath] = []
     for piece in scan.slices():
         for found in piece:
