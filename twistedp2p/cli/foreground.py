@@ -15,6 +15,7 @@ from twistedp2p.cli.options import LogWish
 from twistedp2p.cli.running import Running, in_one_sentence
 from twistedp2p.cli.serving import Wish
 from twistedp2p.errors import FolderUnusable
+from twistedp2p.framing.steady import keep_steady
 from twistedp2p.home import Home, write_private
 from twistedp2p.identity.invite import Invite, TrackerAddress
 from twistedp2p.peer.options import PeerOptions
@@ -65,6 +66,7 @@ def run(
     wish = Wish(options, begins, names, print_invite if begins or invite_file is not None else None)
 
     def main(reactor: Any) -> Deferred[None]:
+        keep_steady(reactor)
         return Deferred.fromCoroutine(in_one_sentence(Running(reactor, wish, display).run(), display))
 
     react(main)
@@ -75,6 +77,7 @@ def run_all(home: Home, log: LogWish, *, waits: bool) -> None:
     display, speakers = begin_showing(log, (member.folder for member in home.members()), named=True)
 
     def main(reactor: Any) -> Deferred[None]:
+        keep_steady(reactor)
         household = Household(reactor, home, display, speakers, waits=waits)
         return Deferred.fromCoroutine(in_one_sentence(household.run(), display))
 

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.usage import UsageError
 
 from twistedp2p.errors import BadInvite
+from twistedp2p.framing.steady import keep_steady
 from twistedp2p.home import Home
 from twistedp2p.identity.given import INVITE_VARIABLE, given_invite
 from twistedp2p.identity.invite import Invite, TrackerAddress
@@ -135,6 +136,7 @@ def _names_of(invite: Invite) -> str:
 def makeService(options: Options) -> IService:
     """Return the service that shares the folder of `options`."""
     reactor: Any = global_reactor()
+    keep_steady(reactor)
     peer = PeerService(reactor, options.peer_options())
     peer.stopped = reactor.stop
 

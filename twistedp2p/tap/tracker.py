@@ -9,6 +9,7 @@ from twisted.application.service import IService
 from twisted.python.usage import UsageError
 
 from twistedp2p.framing.addresses import Advertised
+from twistedp2p.framing.steady import keep_steady
 from twistedp2p.home import Home
 from twistedp2p.limits import EXPIRY, KEEPALIVE
 from twistedp2p.tap.command_line import ServiceOptions, address, global_reactor, path, seconds
@@ -40,11 +41,13 @@ class Options(ServiceOptions):
 def makeService(options: Options) -> IService:
     """Return the tracker's service; raises `CannotStart` if the state folder can not be used."""
     advertise = options["advertise"]
+    reactor = global_reactor()
+    keep_steady(reactor)
     group = OneSentenceService()
     with in_one_sentence():
         tracker = TrackerService(
             home=options["home"],
-            reactor=global_reactor(),
+            reactor=reactor,
             listen=options["listen"],
             keepalive=options["keepalive"],
             expiry=options["expiry"],
