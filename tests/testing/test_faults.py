@@ -166,6 +166,12 @@ class CrashTests(FaultCase):
         self.assertRaises(Crashed, self.disk.stat, FILE)
         self.assertEqual((1, 3), (self.deaths, self.faults.calls))
 
+    def test_after_a_call_that_fails(self) -> None:
+        """It dies after a call that finds nothing as well."""
+        self.faults.crash(1, Moment.AFTER)
+        self.assertRaises(Crashed, self.disk.stat, (b"nothing",))
+        self.assertEqual(1, self.deaths)
+
     def test_dead(self) -> None:
         """A dead process can do nothing any more; the next one can."""
         opened = self.disk.open_part(FILE)

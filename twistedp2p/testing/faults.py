@@ -12,12 +12,13 @@ process is gone. A call that fails changes nothing, but for a write, of which th
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable
 from enum import Enum
 from random import Random
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from attrs import frozen
 
@@ -158,14 +159,16 @@ class FaultyDisk:
         if moment is Moment.WITHIN and half is not None:
             half()
             self._die()
-        result = call()
-        if moment is not None:
+        if moment is None:
+            return call()
+        # It dies after the call, whether that did something or failed, as one that asks for what is not there.
+        with contextlib.suppress(OSError):
+            result = call()
             if isinstance(result, FaultyFile):
                 result.close()
-            self._die()
-        return result
+        self._die()
 
-    def _die(self) -> None:
+    def _die(self) -> NoReturn:
         self._dead = True
         self._died()
         raise Crashed
