@@ -62,6 +62,7 @@ PURE = (
     "transfer.swarm",
     "transfer.chunking",
     "tracker.directory",
+    "peer.ignore",
     "peer.phases",
     "peer.plan",
     "peer.replica",

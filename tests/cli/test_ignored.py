@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from twistedp2p.cli.main import command
+from twistedp2p.limits import IGNORE_BYTES
 from twistedp2p.peer.ignore import DEFAULTS, IGNORE_NAME
 
 
@@ -75,3 +76,26 @@ def test_unusable_line(share: Path) -> None:
     """A line that is not used is named, with the reason."""
     (share / IGNORE_NAME).write_text("[z-a]x\n")
     assert f"{IGNORE_NAME}:1 is not used" in run(share, str(share)).stderr
+
+
+@pytest.mark.parametrize(
+    ("what", "words"), [("long", "shorter"), ("link", "can not be read"), ("folder", "can not be read")]
+)
+def test_unusable_list(share: Path, what: str, words: str) -> None:
+    """A list that can not be used is one sentence, status 1; a link is not followed."""
+    file = share / IGNORE_NAME
+    file.unlink()
+    if what == "long":
+        file.write_bytes(b"#" * (IGNORE_BYTES + 1))
+    elif what == "link":
+        file.symlink_to("/etc/passwd")
+    else:
+        file.mkdir()
+    result = run(share, str(share))
+    assert result.exit_code == 1 and words in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_names_are_shown_safely(share: Path) -> None:
+    """A pattern that another member chose can do nothing to a terminal."""
+    (share / IGNORE_NAME).write_bytes(b"\x1b[2Jx\n")
+    assert "\x1b" not in run(share, str(share)).stdout

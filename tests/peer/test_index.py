@@ -731,6 +731,26 @@ class StandingTests(IndexCase):
         index.apply(Change(rows={"b": row(C[1]), "c": None, "f": row(C[1])}))
         self.assertEqual(index.unsettled(10), ["d"])
 
+    def test_ignored(self) -> None:
+        """What is ignored counts for nothing but that, and is settled; `judge` finds what is so by now."""
+        index = self.open()
+        names: set[str] = {"a", "dead"}
+        index.ignored = lambda path, kind: path in names
+        records = {"a": file(C[1]), "b": TWO, "c": file(C[3]), "dead": dead()}
+        index.apply(Change(records=records, rows={"c": row(C[3])}))
+        digests = index.own_digests()
+        self.assertEqual(Totals(2, 0, 17, 1, 7, 1, 1, ignored=1), index.totals())
+        self.assertEqual(["b"], index.unsettled(9))
+        names |= {"b", "c"}
+        names -= {"a"}
+        self.assertEqual((["b", "c"], ["a"]), index.judge(["a", "b", "c", "dead", "unknown"]))
+        self.assertEqual(([], []), index.judge(["a", "b", "c", "dead"]))
+        self.assertEqual(Totals(1, 0, 10, 1, 10, 1, 0, ignored=2), index.totals())
+        self.assertEqual((["a"], digests), (index.unsettled(9), index.own_digests()))
+        index.close()
+        index = self.open()
+        self.assertEqual(Totals(1, 0, 10, 1, 10, 1, 0, ignored=2), index.totals())
+
     def test_needed(self) -> None:
         """Bytes are needed while a losing version has no copy, or a winner is not published here."""
         index = self.open()

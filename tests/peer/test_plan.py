@@ -61,7 +61,41 @@ class PlanCase(SynchronousTestCase):
 
     def plan(self, path: str = "p") -> list[Action]:
         """Return what is to be done about a path."""
-        return plan(self.view, path, self.here.__contains__)
+        return plan(self.view, path, self.here.__contains__, self.ignored)
+
+    def ignored(self, path: str, kind: Kind) -> bool:
+        """Whether a path is ignored: `i` and all in it, and folders that are called `build`."""
+        return path.startswith("i") or (path == "build" and kind == Kind.FOLDER)
+
+
+class IgnoredTests(PlanCase):
+    """The path is ignored here."""
+
+    def test_nothing_to_do(self) -> None:
+        """Nothing is published, fetched, removed or copied, and the record stays as it is, siblings and all."""
+        two = register((A, Live(X)), (B, Live(Y)))
+        for record in (register((A, Live(X))), register((A, Dead())), two, register((A, FOLDER))):
+            for row in (None, file(X), folder()):
+                self.know("i", record, row)
+                self.assertEqual([], self.plan("i"))
+                self.assertEqual((record, None), (self.view.record("i"), self.view.row("i")))
+
+    def test_kinds(self) -> None:
+        """A path is judged by what wins, or is below it; its row by what lies there."""
+        self.know("build", register((A, Live(X))))
+        self.assertEqual([Fetch(Want("build", A, X, 0, b""))], self.plan("build"))
+        self.know("build", register((A, Live(X))), folder())
+        self.assertEqual([Fetch(Want("build", A, X, 0, b""))], self.plan("build"))
+        self.assertIsNone(self.view.row("build"))
+        self.know("build/x", register((A, Live(Y))))
+        self.assertEqual([], self.plan("build"))
+
+    def test_no_rescue(self) -> None:
+        """What is about to be displaced is not put where it is ignored."""
+        self.know("p", register((B, Dead())), file(X))
+        self.know("i", register((A, Live(X))))
+        self.know("q", register((A, Live(X))))
+        self.assertEqual([Publish("q", A, Live(X)), Remove("p", B, Kind.FILE)], self.plan())
 
 
 class FileTests(PlanCase):

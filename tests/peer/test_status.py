@@ -16,6 +16,8 @@ from twistedp2p.identity.device import node_text
 from twistedp2p.messages import Address, PeerInfo
 from twistedp2p.peer.assembly import Peer
 from twistedp2p.peer.failures import Failures
+from twistedp2p.peer.folder.scan import IGNORED
+from twistedp2p.peer.ignore import IGNORE_NAME
 from twistedp2p.peer.index_tally import Totals
 from twistedp2p.peer.status import StatusBoard
 from twistedp2p.peer.troubles import Code, Trouble
@@ -63,8 +65,10 @@ class StatusTests(SynchronousTestCase):
                 errors={},
                 failures=Failures(Clock(), lambda path: None),
                 not_taken=lambda: [],
+                first_list=SimpleNamespace(held_back=False),
                 wants=SimpleNamespace(all=lambda: self.wants),
             ),
+            bench=SimpleNamespace(ignoring=SimpleNamespace(troubles=list)),
             observer=SimpleNamespace(trouble=None, unreadable={}, phases=dict, hidden={}, scanning=False, scanned=9),
             steps=SimpleNamespace(published=5, trash_days=30, caught=True, may_act=True, untold=lambda: []),
             client=SimpleNamespace(welcome=object(), tracker=SimpleNamespace(address="192.0.2.9:17410")),
@@ -122,6 +126,16 @@ class StatusTests(SynchronousTestCase):
         self.oldest = "20231114/2213200000000001.f"
         trash = self.board.status()["trash"]
         self.assertEqual((trash["since"], trash["until"]), (1_700_000_000, 1_700_000_000 + 30 * 86_400))
+
+    def test_what_is_ignored(self) -> None:
+        """What is ignored is counted apart from what can not be shared; the list's troubles are told at its path."""
+        self.peer.observer.hidden = {"x": "It is a link.", "y": IGNORED, "z": IGNORED}
+        self.peer.bench.ignoring.troubles = lambda: [Trouble(Code.ERROR, "Too long.")]
+        self.peer.sync.first_list.held_back = True
+        status = self.board.status()
+        self.assertEqual(([{"path": "x", "reason": "It is a link."}], 2), (status["not_shared"], status["ignored"]))
+        self.assertEqual([IGNORE_NAME] * 2, [error["path"] for error in status["errors"]])
+        self.assertIn("is not here yet", status["errors"][1]["text"])
 
     def test_it_is_json(self) -> None:
         """All of it can be written as JSON and reads the same again."""

@@ -31,7 +31,7 @@ from twistedp2p.errors import FolderUnusable, TwistedP2PError
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.invite import Invite
-from twistedp2p.paths import NameRules, RelPath
+from twistedp2p.paths import NameRules
 from twistedp2p.peer.guest import hear
 from twistedp2p.peer.ignore import IGNORE_NAME, Ignores
 from twistedp2p.peer.ignoring import list_in
@@ -40,7 +40,6 @@ from twistedp2p.peer.rehearsal import Rehearsal
 from twistedp2p.peer.survey import Survey, survey
 from twistedp2p.peer.workers import ThreadWorkers
 from twistedp2p.transfer.chunking import content_id_of
-from twistedp2p.versions import Kind
 
 __all__ = ["dry_run"]
 
@@ -121,11 +120,7 @@ def _see(rehearsal: Rehearsal, folder: Path, rules: NameRules, surveyed: Survey,
     with closing(RealDisk(os.fsencode(existing))) as disk:
         if existing == folder.absolute():
             progress = _Progress(sys.stderr, surveyed, time.monotonic)
-
-            def ignored(path: RelPath, kind: Kind) -> bool:
-                return ignores.ignored(path.text, kind)
-
-            for path, seen in survey(disk, rules, surveyed, time.sleep, ignored):
+            for path, seen in survey(disk, rules, surveyed, time.sleep, ignores.of):
                 rehearsal.see(path, seen)
                 progress.show()
             progress.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ import click
 from twistedp2p.cli.folders import chosen_folder
 from twistedp2p.cli.options import FOLDER, home_option
 from twistedp2p.cli.words import shown
+from twistedp2p.disk.real import RealDisk
+from twistedp2p.disk.seam import Disk
 from twistedp2p.errors import BadPath, FolderUnusable
 from twistedp2p.home import Home
 from twistedp2p.paths import from_disk
-from twistedp2p.peer.ignore import DEFAULTS, IGNORE_NAME, Ignores, ListUnusable, Pattern, parse_ignores
+from twistedp2p.peer.ignore import DEFAULTS, IGNORE_NAME, Ignores, ListUnusable, Pattern
+from twistedp2p.peer.ignore_file import list_on
 from twistedp2p.versions import Kind
 
-__all__ = ["command"]
+__all__ = ["command", "list_of"]
 
 
 @click.command("ignored")
@@ -39,7 +43,8 @@ def command(folder: Path | None, paths: tuple[Path, ...], defaults: bool, as_jso
         _print_defaults(as_json)
         return
     share = chosen_folder(folder, Path.cwd(), home)
-    ignores = _list_of(share)
+    with closing(RealDisk(os.fsencode(share))) as disk:
+        ignores = list_of(share, disk)
     if not paths:
         _print_patterns(ignores, as_json)
         return
@@ -53,13 +58,14 @@ def command(folder: Path | None, paths: tuple[Path, ...], defaults: bool, as_jso
         click.get_current_context().exit(1)
 
 
-def _list_of(share: Path) -> Ignores:
-    """Return the list as it lies on the disk; a running peer goes by it as soon as it has seen it."""
+def list_of(share: Path, disk: Disk) -> Ignores:
+    """Return the list as it lies on the disk of `share`; a running peer goes by it as soon as it has seen it.
+
+    Raises `FolderUnusable` if it can not be used.
+    """
     file = share / IGNORE_NAME
     try:
-        return parse_ignores(file.read_bytes())
-    except FileNotFoundError:
-        return parse_ignores()
+        return list_on(disk)
     except OSError as error:
         raise FolderUnusable(
             f"{file} can not be read ({error.strerror}): make it a readable file. A running peer goes by the last list."
@@ -85,33 +91,31 @@ def _print_patterns(ignores: Ignores, as_json: bool) -> None:
         click.echo(json.dumps({"patterns": patterns, "problems": problems}, indent=2))
         return
     for pattern in ignores.patterns():
-        click.echo(f"{_origin(pattern)}\t{shown(pattern.text)}")
+        click.echo(f"{_source(pattern)}:{pattern.line}\t{shown(pattern.text)}")
     for problem in ignores.problems:
         click.echo(f"{IGNORE_NAME}:{problem.line} is not used: {shown(problem.text)}: {problem.reason}", err=True)
 
 
 def _pattern(pattern: Pattern) -> dict[str, Any]:
-    source = "default" if pattern.default else IGNORE_NAME
-    return {"source": source, "line": pattern.line, "pattern": pattern.text, "negated": pattern.negated}
+    return {"source": _source(pattern), "line": pattern.line, "pattern": pattern.text, "negated": pattern.negated}
 
 
-def _origin(pattern: Pattern) -> str:
-    return f"default:{pattern.line}" if pattern.default else f"{IGNORE_NAME}:{pattern.line}"
+def _source(pattern: Pattern) -> str:
+    return "default" if pattern.default else IGNORE_NAME
 
 
 def _answer(share: Path, path: Path, ignores: Ignores) -> dict[str, Any]:
     """Return what decides about one path."""
     inside, kind = _inside(share, path)
     found = ignores.deciding(inside, kind)
-    answer = {"path": inside, "ignored": found is not None and not found.negated}
-    if found is None:
-        return {**answer, "by": None, "origin": ""}
-    return {**answer, "by": _pattern(found), "origin": _origin(found)}
+    answer: dict[str, Any] = {"path": inside, "ignored": found is not None and not found.negated}
+    return {**answer, "by": None if found is None else _pattern(found)}
 
 
 def _line(answer: dict[str, Any]) -> str:
     state = "ignored" if answer["ignored"] else "not ignored"
-    by = f" by {answer['origin']}\t{shown(answer['by']['pattern'])}" if answer["by"] else ""
+    found = answer["by"]
+    by = f" by {found['source']}:{found['line']}\t{shown(found['pattern'])}" if found else ""
     return f"{shown(answer['path'])}: {state}{by}"
 
 

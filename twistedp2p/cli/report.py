@@ -25,6 +25,8 @@ def report(status: Status) -> list[str]:
     lines += _list("arriving", list(_moving(status)))
     left_out = [f"{shown(item.path)} ({shown(item.reason)})" for item in status.not_shared]
     lines += _list(f"not shared: {len(left_out):,}", left_out)
+    if status.ignored:
+        lines.append(f"  ignored: {count(status.ignored, 'file or folder', 'files and folders')}")
     problems = [": ".join(shown(word) for word in (item.path, item.text) if word) for item in status.errors]
     lines += _list(count(len(problems), "problem"), problems)
     if status.trash.files:

@@ -19,6 +19,7 @@ from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 from twistedp2p.errors import TwistedP2PError
 from twistedp2p.limits import IGNORE_BYTES, IGNORE_FOLDERS, IGNORE_PATTERN_CHARS, IGNORE_PATTERNS
+from twistedp2p.paths import RelPath
 from twistedp2p.versions import Kind
 
 __all__ = ["DEFAULTS", "IGNORE_NAME", "Ignores", "ListUnusable", "Pattern", "Problem", "parse_ignores"]
@@ -158,6 +159,10 @@ class Ignores:
         """Whether what is at `path`, of this kind, is not shared."""
         found = self.deciding(path, kind)
         return found is not None and not found.negated
+
+    def of(self, path: RelPath, kind: Kind) -> bool:
+        """Whether what is at `path`, of this kind, is not shared."""
+        return self.ignored(path.text, kind)
 
     def deciding(self, path: str, kind: Kind) -> Pattern | None:
         """Return the pattern that decides about `path`: that of a folder above it if that is ignored; None: no one."""

@@ -7,21 +7,25 @@ file can not be read, the last good list holds, also after a restart. Reads the 
 
 from __future__ import annotations
 
+import os
+from contextlib import closing
 from pathlib import Path
 
 from blake3 import blake3
 
+from twistedp2p.disk.real import RealDisk
 from twistedp2p.disk.seam import Disk
+from twistedp2p.errors import FolderUnusable
 from twistedp2p.limits import IGNORE_BYTES
 from twistedp2p.paths import RelPath
 from twistedp2p.peer.ignore import DEFAULTS, IGNORE_NAME, Ignores, ListUnusable, parse_ignores
+from twistedp2p.peer.ignore_file import list_on, text_on
 from twistedp2p.peer.index import Index
+from twistedp2p.peer.troubles import Code, Trouble
 from twistedp2p.peer.values import Row
 from twistedp2p.versions import Kind
 
 __all__ = ["Ignoring", "list_in"]
-
-_NAME = (IGNORE_NAME.encode(),)
 
 
 class Ignoring:
@@ -54,6 +58,16 @@ class Ignoring:
     def of(self, path: RelPath, kind: Kind) -> bool:
         """Whether what is at `path`, of this kind, is ignored."""
         return self.list.ignored(path.text, kind)
+
+    def troubles(self) -> list[Trouble]:
+        """Return what is wrong with the file, if anything is."""
+        found = [Trouble(Code.ERROR, self.trouble)] if self.trouble else []
+        lines = self.list.problems
+        if lines:
+            more = f", and {len(lines) - 1:,} other lines are not" if len(lines) > 1 else ""
+            text = f"Line {lines[0].line} is not used{more}: {lines[0].reason} `twistedp2p ignored` names each."
+            found.append(Trouble(Code.ERROR, text))
+        return found
 
     @property
     def content(self) -> bytes:
@@ -105,8 +119,7 @@ class Ignoring:
     def _read(self) -> bytes | None:
         """Return the text of the file, None if it can not be read; raises FileNotFoundError if there is none."""
         try:
-            with self._disk.open(_NAME) as opened:
-                return opened.read_at(0, IGNORE_BYTES + 1)
+            return text_on(self._disk)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -117,7 +130,7 @@ class Ignoring:
 def list_in(folder: Path) -> Ignores:
     """Return the list as it lies in `folder`, which no peer serves; the default one if there is no usable one."""
     try:
-        with (folder / IGNORE_NAME).open("rb") as file:
-            return parse_ignores(file.read(IGNORE_BYTES + 1))
-    except (OSError, ListUnusable):
+        with closing(RealDisk(os.fsencode(folder))) as disk:
+            return list_on(disk)
+    except (OSError, ListUnusable, FolderUnusable):
         return parse_ignores()

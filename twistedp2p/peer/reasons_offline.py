@@ -29,7 +29,7 @@ def without_peer(folder: Path, inside: str) -> Trouble | None:
     ignores = list_in(folder)
     disk = RealDisk(os.fsencode(folder))
     try:
-        return examine(disk, name, path, lambda of, kind: ignores.ignored(of.text, kind)).trouble
+        return examine(disk, name, path, ignores.of).trouble
     finally:
         disk.close()
 

@@ -15,7 +15,9 @@ from twistedp2p import __version__
 from twistedp2p.identity.device import node_text
 from twistedp2p.messages import Address
 from twistedp2p.peer.assembly import Peer
+from twistedp2p.peer.folder.scan import IGNORED
 from twistedp2p.peer.folder.trash import displaced_at
+from twistedp2p.peer.ignore import IGNORE_NAME
 from twistedp2p.peer.reasoning import Reasoner, Waiting
 from twistedp2p.peer.troubles import Code, Trouble
 from twistedp2p.peer.values import Want
@@ -24,6 +26,10 @@ __all__ = ["StatusBoard"]
 
 _NAMED = 20
 """Paths named in a list of what is missing or under way."""
+_NO_LIST = (
+    "The share has a list of what is ignored, which is not here yet: until then nothing in this folder is shared. "
+    "Start a member that has it, or save a list of your own."
+)
 _REASONS = 200
 """Entries in a list of what is not shared, or failed."""
 _GATHERING = 20
@@ -71,7 +77,7 @@ class StatusBoard:
         rates = self._rates()
         wants = peer.sync.wants.all()
         errors = self._errors()
-        hidden = list(peer.observer.hidden.items())[:_REASONS]
+        hidden = [(path, reason) for path, reason in peer.observer.hidden.items() if reason != IGNORED]
         return {
             "version": __version__,
             "api": 1,
@@ -98,7 +104,8 @@ class StatusBoard:
             "scanned": peer.observer.scanned,
             "published": peer.steps.published,
             "rates": {"in": sum(rate[0] for rate in rates.values()), "out": sum(rate[1] for rate in rates.values())},
-            "not_shared": [{"path": path, "reason": reason} for path, reason in hidden],
+            "not_shared": [{"path": path, "reason": reason} for path, reason in hidden[:_REASONS]],
+            "ignored": len(peer.observer.hidden) - len(hidden),
             **self._waiting().as_json(),
             "errors": errors,
             "trash": self._trash(),
@@ -129,8 +136,16 @@ class StatusBoard:
             for path, trouble in found.items()
             if not trouble.general
         }
-        errors = [("", trouble) for trouble in dict.fromkeys(general)] + list(single.items())[:_REASONS]
+        errors = [("", trouble) for trouble in dict.fromkeys(general)] + self._of_the_list()
+        errors += list(single.items())[:_REASONS]
         return [{"path": path, "code": trouble.code.value, "text": trouble.text} for path, trouble in errors]
+
+    def _of_the_list(self) -> list[tuple[str, Trouble]]:
+        """Return what is wrong with the list of what is ignored, and whether it is waited for."""
+        found = self._peer.bench.ignoring.troubles()
+        if self._peer.sync.first_list.held_back:
+            found.append(Trouble(Code.QUEUED, _NO_LIST))
+        return [(IGNORE_NAME, trouble) for trouble in found]
 
     def _of_others(self) -> list[Trouble]:
         """Return what is wrong between this peer and the others: clocks far apart, versions that do not fit."""

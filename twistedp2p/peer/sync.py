@@ -102,7 +102,7 @@ class Sync:
         self._index_wait = INDEX_AGAIN
         self._after_scan: set[str] = set()
         self._relist_failed = False
-        self._first_list = FirstList(clock, steps.ignores, self._kick)
+        self.first_list = FirstList(clock, steps.ignores, self._kick)
         self.rescan: Callable[[], None] = self._scan
         """Looks at the whole folder; whoever watches it puts the watches anew first."""
 
@@ -323,11 +323,11 @@ class Sync:
         """Return what begins the next step, or None if there is nothing to do now."""
         if self._stopped:
             return None
-        if self._steps.caught and any(map(self._first_list.may_take, self._seen())):
+        if self._steps.caught and any(map(self.first_list.may_take, self._seen())):
             return self._take
         if self._steps.ignores.under_way and self._steps.caught and not self._relist_failed:
             return self._relist
-        if self._to_plan and self._steps.may_act and (not self._first_list.alone or IGNORE_NAME in self._to_plan):
+        if self._to_plan and self._steps.may_act and (not self.first_list.alone or IGNORE_NAME in self._to_plan):
             return self._plan
         return None
 
@@ -352,7 +352,7 @@ class Sync:
     async def _take(self) -> Outcome:
         looked, self._looked = self._looked, []
         if self._steps.ignores.waits:
-            looked, self._looked = divide(looked, self._first_list.may_take)
+            looked, self._looked = divide(looked, self.first_list.may_take)
         try:
             outcome = await self._workers.state(self._steps.take, looked)
         except Exception:
@@ -364,7 +364,7 @@ class Sync:
         return outcome
 
     async def _plan(self) -> Outcome:
-        if self._first_list.alone:
+        if self.first_list.alone:
             self._to_plan.take_only(IGNORE_NAME)
             paths = [IGNORE_NAME]
         else:
@@ -403,7 +403,7 @@ class Sync:
         """Hand on what a step left; what is left when this peer ends is found again at the next start."""
         if self._stopped:
             return
-        self._first_list.mind()
+        self.first_list.mind()
         if outcome.plan_after_scan is not None:
             self._after_scan |= outcome.plan_after_scan
             self.rescan()
@@ -492,7 +492,7 @@ class Sync:
         self.failures.stop()
         for timer in (*self._failed_steps, *self._rechecks):
             timer.cancel()
-        self._first_list.stop()
+        self.first_list.stop()
         for timers in (self._failed_steps, self._rechecks):
             timers.clear()
         self.wants.stop()

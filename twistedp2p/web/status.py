@@ -164,6 +164,7 @@ class Status:
     moving: tuple[Moving, ...] = ()
     rates: Rates = Rates()
     not_shared: tuple[NotShared, ...] = ()
+    ignored: int = 0
     errors: tuple[Failed, ...] = ()
     trash: Trash = Trash()
     waiting: tuple[Waits, ...] = ()

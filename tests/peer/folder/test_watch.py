@@ -129,8 +129,10 @@ class WatchTestCase(FolderTestCase):
             rules=NameRules.POSIX,
             in_thread=self.threads,
             listener=self.told,
+            ignored=lambda path, kind: path.name in self.ignored,
         )
         self.addCleanup(self.watch.stop)
+        self.ignored: set[str] = set()
 
     def new_notifier(self) -> FedNotifier:
         """Make a queue, and remember it."""
@@ -550,3 +552,32 @@ class LimitTests(WatchTestCase):
         self.started()
         self.watch.connectionLost(None)  # type: ignore[arg-type]
         self.assertEqual(self.watch.fileno(), -1)
+
+
+class IgnoredTests(WatchTestCase):
+    """Folders that are ignored are not watched: they may be many, and watches are few."""
+
+    def test_not_watched(self) -> None:
+        """Neither those that are there, nor new ones, nor what is in them; a rename out of one is seen."""
+        self.ignored = {"build"}
+        self.save("build/x/1")
+        self.started()
+        (self.root / "d/build/y").mkdir(parents=True)
+        self.heard()
+        (self.root / "build/x").rename(self.root / "x")
+        self.assertIn(What.FOLDER, self.kinds("x"))
+        self.assertEqual({(), (b"d",), (b"x",)}, set(self.notifiers[0].watched))
+
+    def test_renewed(self) -> None:
+        """When others are ignored the watches are placed anew, and everything is scanned; not if it was stopped."""
+        self.ignored = {"build"}
+        self.save("build/1")
+        self.save("d/1")
+        self.started()
+        self.ignored = {"d"}
+        self.watch.renew()
+        self.assertEqual([(), (b"build",)], self.notifiers[1].watched)
+        self.assertEqual(["overflow"], self.told.events)
+        self.watch.stop()
+        self.watch.renew()
+        self.assertEqual(2, len(self.notifiers))
