@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from tests.peer.bench import Bench, BenchTestCase
 from twistedp2p.limits import IGNORE_BYTES
 from twistedp2p.peer import relisting
@@ -108,11 +110,12 @@ class TakingTests(IgnoringCase):
         self.it.save("y", b"2")
         self.it.take_in()
         self.ignore(b"d/\ny\n")
-        self.it.index.ignored = lambda path, kind: False
-        self.it.theirs("d/x", b"1")  # a row that was not dropped yet is as good as one
+        shutil.rmtree(self.it.root / "d")
         (self.it.root / "y").rename(self.it.root / "z")
         for looked in (self.it.look("d", "d/x", "y", "z", confirm=True), *self.it.scan()):
             self.assertEqual(([], []), (looked.gone, looked.missing))
+        self.it.settle()
+        self.assertEqual({IGNORE_NAME, "d", "d/x", "y", "z"}, set(self.it.live()))
 
     def test_rows_not_dropped_yet(self) -> None:
         """A row that is still there when its path became ignored is neither missing nor gone."""
