@@ -12,9 +12,9 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.disk.seam import Name
-from twistedp2p.limits import CHUNK_AVERAGE, EXPIRY
+from twistedp2p.limits import CHUNK_AVERAGE, EXPIRY, RETRY_MOST
 from twistedp2p.testing.disk import folder_in_memory
-from twistedp2p.testing.faults import Moment
+from twistedp2p.testing.faults import CAN_FAIL, Moment
 from twistedp2p.testing.network import Traits
 from twistedp2p.testing.nodes import SimPeer, SimTracker
 from twistedp2p.testing.world import World
@@ -348,11 +348,13 @@ class ClockTests(FaultCase):
                 self.assertEqual({b"of ben 1", b"of anna"}, set(contents(ben).values()))
 
 
-class CrashTests(SynchronousTestCase):
-    """The process dies inside of a call of its disk: at every single one of a small sync."""
+class EveryCallTests(SynchronousTestCase):
+    """A call of the disk fails, or the process dies inside of it: every single one of a small sync."""
 
-    def sync(self, die: Callable[[SimPeer], object]) -> SimPeer:
-        """Let Ben take up files, a conflict, a rename and deletions of Anna's, and dying of `die` be started again.
+    calls: list[str]
+
+    def sync(self, trouble: Callable[[SimPeer], object]) -> SimPeer:
+        """Let Ben take up files, a conflict, a rename and deletions of Anna's, with `trouble`; start him if he died.
 
         Raises unless both end with all that was saved, and fall silent.
         """
@@ -364,7 +366,7 @@ class CrashTests(SynchronousTestCase):
             anna.start()
             ben.start()
             world.settle()
-            die(ben)
+            trouble(ben)
             anna.write("letter", b"second")
             anna.write("new/deep", b"new")
             anna.rename("a/moved", "b/moved")
@@ -372,23 +374,48 @@ class CrashTests(SynchronousTestCase):
             ben.write("film", b"F" * 70_001)
             for peer in (anna, ben):
                 peer.write("plan", f"plan of {peer.name}".encode())
-            for _ in range(2):
-                world.clock.advance(3)
+            for seconds in (3, 3, RETRY_MOST):
+                world.clock.advance(seconds)
                 if not ben.running:
                     ben.write("meanwhile", b"saved while nothing ran")
                     ben.start()
                     anna.write("letter", b"third")
+            # What a disk did not show is looked at again after a while, and nobody waits for it.
+            world.clock.advance(RETRY_MOST)
             world.settle()
+            self.calls, ben.disk.log = ben.disk.log or [], None
             world.assert_same()
             world.assert_silent(150)
             self.assertTrue({b"F" * 70_001, b"plan of anna", b"plan of ben"} <= set(contents(anna).values()))
             self.assertFalse({"gone", "a/moved"} & set(contents(ben)))
+            # What nobody knows of would stay.
+            for path in ("new", "b", "letter"):
+                anna.delete(path)
+            world.settle()
+            world.assert_same()
         return ben
 
-    def test_every_call(self) -> None:
+    def test_failing(self) -> None:
+        """Whichever call fails, with whichever error: a while later all is there, and the same."""
+        self.sync(lambda ben: ben.disk.record())
+        calls = self.calls
+        for error in CAN_FAIL if LONG else (errno.EIO, errno.ENOSPC):
+            able = [number for number, call in enumerate(calls, 1) if call.partition(" ")[0] in CAN_FAIL[error]]
+            self.assertGreater(len(able), 15)
+            for number in able if LONG else able[:: len(able) // 15]:
+                with self.subTest(call=f"{number}: {calls[number - 1]}", error=os.strerror(error)):
+                    ben = self.sync(partial(self.fail_once, number, error))
+                    self.assertEqual(1, ben.disk.failed)
+
+    @staticmethod
+    def fail_once(number: int, error: int, ben: SimPeer) -> None:
+        """Let that call of Ben's disk fail, counted from now."""
+        ben.disk.fail_once(number, error)
+
+    def test_dying(self) -> None:
         """Wherever it dies, and whether before, within or after that call: after a restart all is there."""
-        healthy = self.sync(lambda ben: ben.disk.record())
-        calls = healthy.disk.log or []
+        self.sync(lambda ben: ben.disk.record())
+        calls = self.calls
         self.assertGreater(len(calls), 100)
         for number in range(1, len(calls) + 1, 1 if LONG else 13):
             tearable = calls[number - 1].startswith(("write_at", "copy_from"))

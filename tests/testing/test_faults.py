@@ -98,6 +98,17 @@ class FailTests(FaultCase):
         self.assertEqual(failed, self.faults.failed)
         self.assertTrue(30 < failed < 90, failed)
 
+    def test_once(self) -> None:
+        """A single call can be chosen to fail; it does not if no system lets it fail so."""
+        self.faults.fail_once(2, errno.EIO)
+        self.disk.stat(FILE)
+        self.assert_fails(errno.EIO, lambda: self.disk.stat(FILE))
+        self.disk.stat(FILE)
+        self.faults.fail_once(1, errno.ENOSPC)
+        self.disk.stat(FILE)
+        self.disk.unlink(FILE)
+        self.assertEqual((1, True), (self.faults.failed, self.faults.well))
+
     def test_unknown_error(self) -> None:
         """An error that no call is known to fail with is a mistake of the test."""
         self.assertRaises(ValueError, self.faults.fail, errno.ELOOP)

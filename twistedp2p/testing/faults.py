@@ -3,6 +3,7 @@
     faults = DiskFaults(random)
     disk = FaultyDisk(RealDisk(folder), faults, died=kill)
     faults.fail(errno.EIO, often=0.1)       every tenth call fails, until `mend`
+    faults.fail_once(17, errno.EIO)         the 17th call from now fails
     faults.room = 1_000_000                 the files of the folder may have so many bytes
     faults.crash(17, Moment.WITHIN)         the process dies in the middle of the 17th call from now
 
@@ -88,11 +89,12 @@ class DiskFaults:
         self._random = random
         self._failing: list[_Failing] = []
         self._crash: tuple[int, Moment] | None = None
+        self._once: tuple[int, int] | None = None
 
     @property
     def well(self) -> bool:
         """Whether nothing is wrong."""
-        return not self._failing and self.room is None and self._crash is None
+        return not self._failing and self.room is None and self._crash is None and self._once is None
 
     def fail(self, error: int, *, often: float = 1.0, where: Callable[[Name], bool] = anywhere) -> None:
         """Let calls fail with an `errno` of `CAN_FAIL`, so `often` (0 to 1), at the names that `where` says."""
@@ -100,9 +102,14 @@ class DiskFaults:
             raise ValueError(f"no call of a disk is known to fail with {os.strerror(error)}")
         self._failing.append(_Failing(error, often, where))
 
+    def fail_once(self, calls: int, error: int) -> None:
+        """Let one of the next calls fail, the first one if `calls` is 1, with an `errno`; not if it never fails so."""
+        self._once = (self.calls + calls, error)
+
     def mend(self) -> None:
         """Let nothing be wrong any more."""
         self._failing.clear()
+        self._once = None
         self.room = None
         self._crash = None
 
@@ -122,11 +129,19 @@ class DiskFaults:
         if self._crash is not None and self.calls >= self._crash[0]:
             moment, self._crash = self._crash[1], None
             return moment
+        error = self._error(verb, names)
+        if error is not None:
+            self.failed += 1
+            raise OSError(error, os.strerror(error), os.fsdecode(b"/".join(names[0])) if names else None)
+        return None
+
+    def _error(self, verb: str, names: tuple[Name, ...]) -> int | None:
+        if self._once is not None and self.calls >= self._once[0]:
+            (_, error), self._once = self._once, None
+            return error if verb in CAN_FAIL[error] else None
         for failing in self._failing:
             if failing.meets(verb, names) and self._random.random() < failing.often:
-                self.failed += 1
-                where = os.fsdecode(b"/".join(names[0])) if names else None
-                raise OSError(failing.error, os.strerror(failing.error), where)
+                return failing.error
         return None
 
 
