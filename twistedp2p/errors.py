@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "AlreadyThere",
     "BadAddress",
     "BadArgument",
     "BadInvite",
@@ -18,6 +19,7 @@ __all__ = [
     "ConnectionFull",
     "CorruptContent",
     "DuplicateDevice",
+    "FileChanged",
     "FolderBusy",
     "FolderUnusable",
     "HomeUnusable",
@@ -25,8 +27,10 @@ __all__ = [
     "KeyUnusable",
     "NoCommonVersion",
     "NoSpace",
+    "NoSuchFile",
     "NotHeld",
     "NotServed",
+    "NotWritable",
     "PeerTimeout",
     "ProtocolViolation",
     "Refusal",
@@ -135,6 +139,30 @@ class NotHeld(Refusal):
     code = "not-held"
 
 
+class NoSuchFile(Refusal):
+    """There is nothing of that name on the other side, or not the kind of thing that was asked for."""
+
+    code = "no-such-file"
+
+
+class FileChanged(Refusal):
+    """The file is not what it was when it was listed; list it again."""
+
+    code = "file-changed"
+
+
+class AlreadyThere(Refusal):
+    """Something has that name already; overwrite it on purpose, or choose another name."""
+
+    code = "already-there"
+
+
+class NotWritable(Refusal):
+    """The other side lets one read only, or its disk does."""
+
+    code = "not-writable"
+
+
 class ConnectionFull(Refusal):
     """A limit on connections or sessions is reached; try again later."""
 
@@ -218,6 +246,12 @@ _BY_CODE: dict[str, type[TwistedP2PError]] = {
     for cls in (
         UnknownRequest,
         NotHeld,
+        NoSuchFile,
+        FileChanged,
+        AlreadyThere,
+        NotWritable,
+        NoSpace,
+        BadPath,
         ConnectionFull,
         DuplicateDevice,
         PeerTimeout,

@@ -199,6 +199,14 @@ MANIFEST_BYTES = 40 * 1024 * 1024
 """Longest manifest accepted: CONTENT_BYTES in the shortest chunks of 1 MiB, 36 bytes each."""
 SMALL_CONTENTS_PER_REQUEST = 256
 """Small contents asked for in one request."""
+SMALL_FILE_BYTES = 32 * 1024
+"""A named file up to this size travels whole, content id and all, in one Data frame; a batch of them is one request."""
+SMALL_FILES_PER_REQUEST = 256
+"""Small named files asked for in one request: 8 MiB at most."""
+LISTING_NAMES = 20_000
+"""Names of one folder that a listing holds at a time: a longer folder is read again for each so many of them."""
+HASHED_EVERY = 2.0
+"""Who hashes a long file for somebody says this often how far it is, seconds: well within REPLY."""
 RANGE_BYTES = 16 * 1024 * 1024
 """Longest run of bytes asked for in one request: the longest chunk of the largest files."""
 RUN_BYTES = 4 * 1024 * 1024
@@ -240,6 +248,8 @@ BRAKE_WINDOW = 600.0
 
 TRACKER_PORT = 17411
 """The tracker's default port."""
+FILES_PORT = 17413
+"""The file server's default port."""
 
 # -- this machine -------------------------------------------------------------
 SOCKET_PATH_BYTES = 103

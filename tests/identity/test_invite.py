@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.errors import BadInvite
-from twistedp2p.identity import invite as invite_module
+from twistedp2p.identity import codes
 from twistedp2p.identity.invite import Invite, TrackerAddress
 from twistedp2p.identity.share import ShareKeys
 from twistedp2p.limits import INVITE_CHARS, TRACKERS
@@ -43,7 +43,7 @@ INVITES = st.builds(
 
 def code_for(head: str, body: bytes) -> str:
     """Return an invite of any bytes, with a checksum that is right."""
-    return head + invite_module._to_base32(body + invite_module._checksum(head, body))
+    return head + codes.to_base32(body + codes._checksum(head, body))
 
 
 class InviteTests(SynchronousTestCase):
@@ -183,7 +183,7 @@ class BadInviteTests(SynchronousTestCase):
         """An invite of a later version says so, whether by its first word or by its format byte."""
         self.assertIn("another version", self.refusal(ONE_TEXT.replace("tp2p1", "tp2p2")))
         head = ONE_TEXT[: ONE_TEXT.rindex(":") + 1]
-        for body in (b"\x02" + SECRET + PIN, b"\x21" + SECRET + PIN, b"\x00", b"\x01" + SECRET + PIN + b"more"):
+        for body in (b"\x04" + SECRET + PIN, b"\x21" + SECRET + PIN, b"\x00", b"\x01" + SECRET + PIN + b"more"):
             self.assertIn("another version", self.refusal(code_for(head, body)))
 
     def test_bad_address_under_a_good_checksum(self) -> None:

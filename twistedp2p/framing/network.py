@@ -22,7 +22,7 @@ from twisted.internet.interfaces import (
 
 from twistedp2p.identity.proof import Channel
 
-__all__ = ["PEER_ALPN", "TRACKER_ALPN", "TRACKER_VERSION", "Network", "host_of"]
+__all__ = ["FILES_ALPN", "PEER_ALPN", "TRACKER_ALPN", "TRACKER_VERSION", "Network", "host_of"]
 
 TRACKER_VERSION = 1
 """The major version of the conversation with a tracker."""
@@ -30,6 +30,8 @@ TRACKER_ALPN = f"tp2p-tracker/{TRACKER_VERSION}"
 """The conversation with a tracker, and its major version, as TLS agrees on it (RFC 7301)."""
 PEER_ALPN = "tp2p-peer/1"
 """The conversation between two peers."""
+FILES_ALPN = "tp2p-files/1"
+"""The conversation with a server of named files."""
 
 
 class Network(Protocol):

@@ -1,7 +1,8 @@
 """Proof of membership: one signature, good for one TLS connection in one direction.
 
     dialler                                        tracker, or accepting peer
-    1. Proof as DIAL_TRACKER or DIAL_PEER   -->    checks it; aborts without a byte if it is bad
+    1. Proof as DIAL_TRACKER, DIAL_PEER     -->    checks it; aborts without a byte if it is bad
+       or DIAL_FILES
     2. checks it                            <--    a peer: Proof as ACCEPT_PEER
 
 The signature covers the exporter of the TLS connection (RFC 8446 section 7.5; RFC 9266), so that it can
@@ -37,6 +38,7 @@ class Role(Enum):
     DIAL_TRACKER = b"dial tracker"
     DIAL_PEER = b"dial peer"
     ACCEPT_PEER = b"accept peer"
+    DIAL_FILES = b"dial files"
 
 
 @frozen
