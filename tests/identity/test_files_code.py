@@ -41,8 +41,7 @@ class FilesCodeTests(unittest.SynchronousTestCase):
         """The text of a code never changes: those on paper stay good."""
         self.assertEqual(
             READ.text(),
-            "tp2p1:files.example:17413,[2001:db8::7]:1:"
-            "aiaacaqdaqcqmbyibefawdanbyhwizlgm5ugs2tlnrww433qofzhhdpvswuq",
+            "tp2p1:files.example:17413,[2001:db8::7]:1:aiaacaqdaqcqmbyibefawdanbyhwizlgm5ugs2tlnrww433qofzhhdpvswuq",
         )
 
     @given(secret=sixteen, where=places, pin=sixteen, writable=st.booleans())
