@@ -27,10 +27,11 @@ from attrs import evolve, frozen
 from blake3 import blake3
 
 from twistedp2p.errors import BadInvite, FolderBusy, FolderUnusable, HomeUnusable
+from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.invite import Invite, TrackerAddress
 from twistedp2p.limits import SOCKET_PATH_BYTES, STOP_LOOK
 
-__all__ = ["Home", "Member", "locked", "write_private"]
+__all__ = ["Home", "Member", "kept_key", "locked", "write_private"]
 
 _STATE = ".twistedp2p"
 _FORMAT = 1
@@ -71,6 +72,24 @@ def write_private(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def kept_key(file: Path, whose: str, entropy: Callable[[int], bytes] = os.urandom) -> DeviceKey:
+    """Return the device key kept in `file` (0600), which is in a folder of the home; made at the first start.
+
+    Raises `KeyUnusable` if the file is damaged, `HomeUnusable` if it can not be read or written.
+    """
+    try:
+        try:
+            return DeviceKey.load(file.read_bytes())
+        except FileNotFoundError:
+            key = DeviceKey.generate(entropy)
+            file.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file.parent.mkdir(mode=0o700, exist_ok=True)
+            write_private(file, key.private_pem())
+            return key
+    except OSError as error:
+        raise HomeUnusable(f"The {whose}'s key can not be kept in {file} ({error}); name another --home.") from error
 
 
 def locked(handle: int, patience: float = 0.0) -> bool:

@@ -205,6 +205,10 @@ SMALL_FILES_PER_REQUEST = 256
 """Small named files asked for in one request: 8 MiB at most."""
 LISTING_NAMES = 20_000
 """Names of one folder that a listing holds at a time: a longer folder is read again for each so many of them."""
+KNOWN_HASHES = 100_000
+"""Content ids of served files that are remembered: some 20 MiB."""
+PUTS_ENDED = 1024
+"""Files given up of which a little more may still come, on one connection."""
 HASHED_EVERY = 2.0
 """Who hashes a long file for somebody says this often how far it is, seconds: well within REPLY."""
 RANGE_BYTES = 16 * 1024 * 1024

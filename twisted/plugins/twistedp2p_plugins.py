@@ -20,3 +20,9 @@ peer = ServiceMaker(
     "A twistedp2p peer: shares one folder with the other members.",
     "peer",
 )
+fileserver = ServiceMaker(
+    "twistedp2p fileserver",
+    "twistedp2p.tap.fileserver",
+    "A file server: named files of a folder, over TLS, to who has an invite.",
+    "fileserver",
+)

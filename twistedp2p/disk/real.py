@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import stat
 import time
+from collections.abc import Sequence
+from heapq import nsmallest
 
 from twistedp2p.disk import syscalls
 from twistedp2p.disk.probe import probe
@@ -202,6 +205,28 @@ class RealDisk:
         found.sort(key=lambda entry: entry[0])
         return found
 
+    def names(self, folder: Name, after: bytes, most: int) -> list[bytes]:
+        """See `Disk.names`; memory is that of `most` names, however many there are."""
+        fd = self.open_folder(folder)
+        try:
+            with os.scandir(fd) as found:
+                names = (os.fsencode(entry.name) for entry in found)
+                return nsmallest(most, (name for name in names if name > after))
+        finally:
+            os.close(fd)
+
+    def stats(self, folder: Name, names: Sequence[bytes]) -> list[tuple[bytes, Stat]]:
+        """See `Disk.stats`."""
+        found = []
+        fd = self.open_folder(folder)
+        try:
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    found.append((name, _stat(os.stat(name, dir_fd=fd, follow_symlinks=False))))
+        finally:
+            os.close(fd)
+        return found
+
     def open(self, name: Name) -> RealFile:
         """See `Disk.open`."""
         return self._open(name, os.O_RDONLY)
@@ -270,6 +295,15 @@ class RealDisk:
                 raise
             self.link(source, target)
             self.unlink(source)
+
+    def replace(self, source: Name, target: Name) -> None:
+        """See `Disk.replace`."""
+        with contextlib.ExitStack() as folders:
+            ends = []
+            for name in (source, target):
+                ends.append(self.open_folder(name[:-1]))
+                folders.callback(os.close, ends[-1])
+            os.rename(source[-1], target[-1], src_dir_fd=ends[0], dst_dir_fd=ends[1])
 
     def exchange(self, one: Name, other: Name) -> None:
         """See `Disk.exchange`."""

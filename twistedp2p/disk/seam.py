@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -157,6 +158,12 @@ class Disk(Protocol):
     def entries(self, folder: Name) -> list[tuple[bytes, Stat]]:
         """Return all that is in `folder`, sorted by name: complete, or an error. Mount points are included."""
 
+    def names(self, folder: Name, after: bytes, most: int) -> list[bytes]:
+        """Return the first `most` names in `folder` that come after `after`, sorted: for folders of any length."""
+
+    def stats(self, folder: Name, names: Sequence[bytes]) -> list[tuple[bytes, Stat]]:
+        """Return what lies at these names of `folder`, in their order; those that are not there are left out."""
+
     def open(self, name: Name) -> OpenFile:
         """Open a file for reading; raises `NotRegular` for anything else, which is not touched."""
 
@@ -177,6 +184,9 @@ class Disk(Protocol):
 
     def rename(self, source: Name, target: Name) -> None:
         """Rename; raises `FileExistsError` when there is anything at `target`, which is never replaced."""
+
+    def replace(self, source: Name, target: Name) -> None:
+        """Rename, and let what is at `target` be gone: only for what a person asked to overwrite."""
 
     def exchange(self, one: Name, other: Name) -> None:
         """Swap what lies at two names in one step. Only where `Abilities.exchange`."""

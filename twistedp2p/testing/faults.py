@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from random import Random
 from typing import NoReturn, TypeVar
@@ -215,6 +215,14 @@ class FaultyDisk:
         """See `Disk.entries`."""
         return self.do("entries", (folder,), lambda: self._disk.entries(folder))
 
+    def names(self, folder: Name, after: bytes, most: int) -> list[bytes]:
+        """See `Disk.names`."""
+        return self.do("names", (folder,), lambda: self._disk.names(folder, after, most))
+
+    def stats(self, folder: Name, names: Sequence[bytes]) -> list[tuple[bytes, Stat]]:
+        """See `Disk.stats`."""
+        return self.do("stats", (folder,), lambda: self._disk.stats(folder, names))
+
     def open(self, name: Name) -> OpenFile:
         """See `Disk.open`."""
         return self.do("open", (name,), lambda: FaultyFile(self, self._disk.open(name), name))
@@ -242,6 +250,10 @@ class FaultyDisk:
     def rename(self, source: Name, target: Name) -> None:
         """See `Disk.rename`."""
         self.do("rename", (source, target), lambda: self._disk.rename(source, target))
+
+    def replace(self, source: Name, target: Name) -> None:
+        """See `Disk.replace`."""
+        self.do("replace", (source, target), lambda: self._disk.replace(source, target))
 
     def exchange(self, one: Name, other: Name) -> None:
         """See `Disk.exchange`."""

@@ -6,19 +6,15 @@ come back within one back-off. What it knows of shares is in memory only.
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from collections.abc import Callable, Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 from twisted.application.service import MultiService
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
@@ -27,11 +23,12 @@ from twisted.python.failure import Failure
 
 from twistedp2p import limits
 from twistedp2p.errors import HomeUnusable
-from twistedp2p.framing.addresses import Advertised, own_address
+from twistedp2p.framing.addresses import Advertised
 from twistedp2p.framing.admission import Admission, is_local
+from twistedp2p.framing.listener import Listener, raise_at_once
 from twistedp2p.framing.network import TRACKER_ALPN, Network
 from twistedp2p.framing.tls import TLSNetwork
-from twistedp2p.home import write_private
+from twistedp2p.home import kept_key, write_private
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.invite import TrackerAddress
 from twistedp2p.tracker.directory import Directory
@@ -40,7 +37,6 @@ from twistedp2p.tracker.protocol import TrackerProtocol
 
 __all__ = ["Counters", "TrackerService", "load_key"]
 
-_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 _EXPIRIES = 20
 """A silent peer is forgotten at most one twentieth of the expiry late."""
 
@@ -65,18 +61,7 @@ def load_key(home: Path, entropy: Callable[[int], bytes] = os.urandom) -> Device
 
     Raises `KeyUnusable` if the file is damaged, `HomeUnusable` if it can not be read or written.
     """
-    file = home / "tracker" / "key.pem"
-    try:
-        try:
-            return DeviceKey.load(file.read_bytes())
-        except FileNotFoundError:
-            key = DeviceKey.generate(entropy)
-            home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file.parent.mkdir(mode=0o700, exist_ok=True)
-            write_private(file, key.private_pem())
-            return key
-    except OSError as error:
-        raise HomeUnusable(f"The tracker's key can not be kept in {file} ({error}); name another --home.") from error
+    return kept_key(home / "tracker" / "key.pem", "tracker", entropy)
 
 
 class _Callers(Factory):
@@ -125,8 +110,15 @@ class TrackerService(MultiService):
         self.key = load_key(home, entropy) if key is None else key
         self._home = home
         self._network: Network = TLSNetwork(reactor, self.key) if network is None else network
-        self._listen = tuple(listen)
-        self._advertise = advertise
+        self._listener = Listener(
+            self._network,
+            listen,
+            port=limits.TRACKER_PORT,
+            factory=_Callers(self),
+            alpn=TRACKER_ALPN,
+            advertise=advertise,
+            what="The tracker",
+        )
         self._pure = Directory(entropy, keepalive=keepalive, expiry=expiry, only_share=only_share)
         self._directory = LocalDirectory(self._pure, self._network.clock, wall=wall)
         self._admission = Admission()
@@ -134,9 +126,13 @@ class TrackerService(MultiService):
         self._host: str | None = None
         self._started: Deferred[TrackerAddress | None] | None = None
         self._expiring: LoopingCall | None = None
-        self.ports: list[IListeningPort] = []
         self.address: TrackerAddress | None = None
         """Where peers reach this tracker, with its pin; None before it listens, or on a UNIX socket only."""
+
+    @property
+    def ports(self) -> list[IListeningPort]:
+        """Where it listens now."""
+        return self._listener.ports
 
     @property
     def counters(self) -> Counters:
@@ -175,8 +171,7 @@ class TrackerService(MultiService):
         if self._expiring is not None and self._expiring.running:
             self._expiring.stop()
         self._started = None
-        ports, self.ports = self.ports, []
-        ends: list[Deferred[Any]] = [maybeDeferred(port.stopListening) for port in ports]
+        ends: list[Deferred[Any]] = [self._listener.stop()]
         for caller in list(self._callers):
             ends.append(caller.ended)
             caller.say_goodbye()
@@ -205,72 +200,29 @@ class TrackerService(MultiService):
     # -- listening ------------------------------------------------------------------
 
     def _listen_or_raise(self) -> None:
-        """Endpoints of ports answer at once; twistd learns of a port in use only from an exception raised here."""
-        failures: list[Failure] = []
-        at_once = True
+        raise_at_once(self.start_listening().addErrback(self._not_started), self._log, "The tracker")
 
-        def failed(failure: Failure) -> None:
-            self._started = None
-            if at_once:
-                failures.append(failure)
-            else:
-                self._log.failure("The tracker can not listen", failure=failure)
-
-        self.start_listening().addErrback(failed)
-        at_once = False
-        if failures:
-            failures[0].raiseException()
+    def _not_started(self, failure: Failure) -> Failure:
+        self._started = None
+        return failure
 
     async def _start(self) -> TrackerAddress | None:
-        try:
-            for endpoint in self._listen or _everywhere():
-                await self._listen_on(endpoint)
-        except BaseException:
-            # Not waited for: the caller is to see the error before anything else happens.
-            ports, self.ports = self.ports, []
-            for port in ports:
-                maybeDeferred(port.stopListening)
-            raise
-        self._find_address()
-        return self.address
-
-    async def _listen_on(self, endpoint: str) -> None:
-        try:
-            self.ports.append(await self._network.listen(endpoint, _Callers(self), alpn=TRACKER_ALPN))
-        except CannotListenError as error:
-            if self._listen or getattr(error.socketError, "errno", None) not in _NO_IPV6:
-                raise
-            self.ports.append(await self._network.listen(_ipv4(), _Callers(self), alpn=TRACKER_ALPN))
-
-    def _find_address(self) -> None:
-        """Find out where others reach this tracker, and leave that in the home for this machine's peers."""
-        where = [port.getHost() for port in self.ports]
-        tcp = [address for address in where if isinstance(address, (IPv4Address, IPv6Address))]
-        for address in tcp:
-            self._log.info("The tracker listens on {host}, port {port}", host=address.host, port=address.port)
-        if not tcp:
-            return
-        host, port = tcp[0].host, tcp[0].port
-        if self._advertise is not None:
-            host, port = self._advertise.host, self._advertise.port or port
-        elif ip_address(host).is_unspecified:
-            host = own_address() or "127.0.0.1"
+        await self._listener.start()
+        place = self._listener.place()
+        if place is None:
+            return None
+        host, port = place
         self._host = None if is_local(host) else host
         self.address = TrackerAddress(host, port, self.key.pin)
+        self._keep_address(self.address)
+        return self.address
+
+    def _keep_address(self, address: TrackerAddress) -> None:
+        """Leave the address in the home for this machine's peers."""
         file = self._home / "tracker" / "address"
         try:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_private(file, f"{self.address.text()}\n".encode())
+            write_private(file, f"{address.text()}\n".encode())
         except OSError as error:
             text = f"The tracker's address can not be kept in {file} ({error}); name another --home."
             raise HomeUnusable(text) from error
-
-
-def _everywhere() -> tuple[str, ...]:
-    """Return the default endpoint: one IPv6 socket on all interfaces takes IPv4 callers too."""
-    return (f"tcp6:{limits.TRACKER_PORT}:interface=\\:\\::backlog={limits.BACKLOG}",)
-
-
-def _ipv4() -> str:
-    """Return the default endpoint of a machine without IPv6."""
-    return f"tcp:{limits.TRACKER_PORT}:backlog={limits.BACKLOG}"

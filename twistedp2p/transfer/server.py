@@ -1,26 +1,24 @@
 """Serving content to a peer: what it asks for is read in worker threads and sent at the pace at which it reads.
 
-Knows no folder and no index: it asks a `ContentSource`. Each answer holds at most two pieces at a time, one that is
-being sent and one that is being read.
+Knows no folder and no index: it asks a `ContentSource`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
 from twistedp2p import limits
 from twistedp2p.errors import NotHeld
 from twistedp2p.messages import Data, GetContents, GetManifest, GetRange, Missing
+from twistedp2p.transfer.stream import Stream
 
 __all__ = ["ContentSource", "Contents", "OpenContent"]
 
 _CONTENTS_AT_ONCE = 64
 """Small contents read in one go: 4 MiB at most."""
-_PIECE_BYTES = 1024 * 1024
-"""Bytes of a large content read in one go."""
 
 
 class OpenContent(Protocol):
@@ -58,8 +56,12 @@ class Contents:
 
     def __init__(self, source: ContentSource, send_stream: Callable[[Iterator[object]], Deferred[None]]) -> None:
         self._source = source
-        self._send_stream = send_stream
-        self.sent = 0
+        self._stream = Stream(send_stream)
+
+    @property
+    def sent(self) -> int:
+        """Bytes of content that were sent."""
+        return self._stream.sent
 
     async def contents(self, asked: GetContents) -> None:
         """Send small contents, each as one `Data` or as `Missing`, in the order asked for."""
@@ -72,63 +74,27 @@ class Contents:
             found = await reading
             if number + 1 < len(groups):
                 reading = self._source.read_contents(groups[number + 1])
-            await self._send(self._small(asked.request, group, found), reading)
+            await self._stream.send(self._small(asked.request, group, found), reading)
 
     async def manifest(self, asked: GetManifest) -> None:
         """Send a manifest."""
         encoded = await self._source.manifest(asked.manifest)
-        await self._send(self._frames(asked.request, encoded))
+        await self._stream.send(self._stream.frames(asked.request, encoded))
 
     async def range(self, asked: GetRange) -> None:
         """Send a range of bytes; raises NotHeld if the content is not held or not that long."""
         opened = await self._source.open(asked.content)
         try:
-            end = asked.offset + asked.length
-            if end > opened.size:
+            if asked.offset + asked.length > opened.size:
                 raise NotHeld("The content is shorter than that.")
-            offset = asked.offset
-            reading = opened.read(offset, min(_PIECE_BYTES, end - offset))
-            while offset < end:
-                data = await reading
-                offset += len(data)
-                if not data or offset > end:
-                    raise NotHeld("The content changed while it was read.")
-                if offset < end:
-                    reading = opened.read(offset, min(_PIECE_BYTES, end - offset))
-                await self._send(self._frames(asked.request, data), reading)
+            await self._stream.send_range(asked.request, opened, asked.offset, asked.length)
         finally:
             opened.close()
-
-    async def _send(self, messages: Iterator[object], reading: Deferred[Any] | None = None) -> None:
-        """Send messages; if that is cancelled or the connection lost, send no more and forget what is being read."""
-        wanted = True
-
-        def while_wanted() -> Iterator[object]:
-            for message in messages:
-                if not wanted:
-                    return
-                yield message
-
-        try:
-            await self._send_stream(while_wanted())
-        except BaseException:
-            if reading is not None:
-                reading.addErrback(lambda _: None)  # nobody waits for it any more
-            raise
-        finally:
-            wanted = False
-
-    def _frames(self, request: int, data: bytes) -> Iterator[object]:
-        view = memoryview(data)
-        for offset in range(0, len(data), limits.DATA_BYTES):
-            payload = bytes(view[offset : offset + limits.DATA_BYTES])
-            self.sent += len(payload)
-            yield Data(request, payload)
 
     def _small(self, request: int, contents: Sequence[bytes], found: Sequence[bytes | None]) -> Iterator[object]:
         for content, data in zip(contents, found, strict=True):
             if data is None or len(data) > limits.SMALL_BYTES:
                 yield Missing(request, content)
             else:
-                self.sent += len(data)
+                self._stream.sent += len(data)
                 yield Data(request, data)

@@ -1,0 +1,447 @@
+"""The server's side of one connection about named files; `messages` tells the conversation.
+
+Who has not proved that it has an invite hears not one byte, unless the server is open to read for anybody. What is
+asked is answered at the pace at which the other side reads, a few requests at a time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
+from typing import Any, cast
+
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twistedp2p import limits
+from twistedp2p.errors import (
+    BadPath,
+    BadProof,
+    ConnectionFull,
+    FileChanged,
+    NotWritable,
+    ProtocolViolation,
+    Refusal,
+    TwistedP2PError,
+    error_to_code,
+)
+from twistedp2p.framing.admission import Ticket
+from twistedp2p.framing.alarm import Alarm
+from twistedp2p.framing.frames import FrameProtocol
+from twistedp2p.framing.handshake import dialler_of, verify
+from twistedp2p.framing.network import FILES_ALPN, Network
+from twistedp2p.framing.requests import Answers
+from twistedp2p.identity.device import node_text
+from twistedp2p.identity.proof import Channel, Role
+from twistedp2p.messages import Cancel, Data, Done, Failed, Goodbye, Ping, Pong
+from twistedp2p.paths import RelPath
+from twistedp2p.transfer.files.messages import (
+    FILES,
+    FileMissing,
+    FilesHello,
+    FilesWelcome,
+    Hashed,
+    HashOf,
+    Listed,
+    ListFolder,
+    MakeFolder,
+    PutAt,
+    PutEnd,
+    PutFile,
+    ReadFiles,
+    ReadRange,
+    Received,
+    RemoveFile,
+    RenameFile,
+)
+from twistedp2p.transfer.files.source import FileSource, SmallFile, Upload, WritableSource
+from twistedp2p.transfer.liveness import Liveness
+from twistedp2p.transfer.stream import Stream
+
+__all__ = ["Access", "FilesServerProtocol"]
+
+_VERSIONS = (1,)
+_SMALL_AT_ONCE = 64
+"""Small files read in one go: 2 MiB at most."""
+_WRITE_BYTES = 1024 * 1024
+"""Bytes of a file that is put which are written in one go."""
+
+
+@frozen
+class Access:
+    """Who may do what.
+
+    `readers` and `writers` are the names (20 bytes) of the keys that let one read, or write too; with `anonymous`,
+    who proves nothing may read.
+    """
+
+    readers: frozenset[bytes] = frozenset()
+    writers: frozenset[bytes] = frozenset()
+    anonymous: bool = False
+
+
+class FilesServerProtocol(FrameProtocol):
+    """One connection with a client, who dialled; made by `service`, lives until it is lost or closed.
+
+    Args:
+        network: the way to the others, with the key of this device.
+        source: the files; a `WritableSource` if `access` has writers.
+        access: who may do what.
+        ticket: this caller's place in the counts.
+        name: by which this side is shown to people.
+        once: whether the source ends when all was received.
+        opened: called with this protocol when the client may ask.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        *,
+        network: Network,
+        source: FileSource,
+        access: Access,
+        ticket: Ticket,
+        name: str,
+        once: bool = False,
+        opened: Callable[[FilesServerProtocol], object] | None = None,
+    ) -> None:
+        super().__init__(network, FILES, alpn=FILES_ALPN, dialled=False)
+        self.ended: Deferred[None] = Deferred()
+        """Fires when the connection is gone and nothing is done for it any more."""
+        self.node = b""
+        """The node id of the client, 20 bytes."""
+        self.name = ""
+        """What the client calls itself."""
+        self.bytes_in = 0
+        """Bytes of content that came."""
+        self._source = source
+        self._access = access
+        self._ticket = ticket
+        self._my_name = name[: limits.NAME_CHARS]
+        self._once = once
+        self._opened = opened
+        self._channel: Channel | None = None
+        self._writer = False
+        self._stream = Stream(self.send_stream)
+        self._answers = Answers(self._answered)
+        self._puts: dict[int, _Incoming] = {}
+        self._ended_puts: OrderedDict[int, None] = OrderedDict()
+        self._liveness = Liveness(
+            self.clock,
+            ping=lambda: self.send_message(Ping()),
+            dead=lambda: self.abort("the other side gives no sign of life"),
+            busy=lambda: bool(len(self._answers)),
+        )
+
+    @property
+    def bytes_out(self) -> int:
+        """How many bytes of content were sent."""
+        return self._stream.sent
+
+    def say_goodbye(self) -> None:
+        """Close now; what is under way fails on both sides."""
+        if self.proven:
+            self.close(Goodbye())
+        else:
+            self.abort("the server stops")
+
+    # -- FrameProtocol calls these --
+
+    def secured(self, channel: Channel) -> None:
+        """The client's key is known; wait for what it says."""
+        self._channel = channel
+        self.node = dialler_of(channel)
+
+    def message_received(self, message: object) -> None:
+        """Take one message; what is not expected now raises ProtocolViolation, which aborts the connection."""
+        if not self.proven:
+            if not isinstance(message, FilesHello):
+                raise ProtocolViolation(f"{type(message).__name__} came before the proof")
+            self._on_hello(message)
+            return
+        self._liveness.heard()
+        match message:
+            case Data():
+                self._on_data(message)
+            case PutEnd():
+                self._on_put_end(message.request)
+            case Cancel():
+                self._answers.cancel(message.request)
+            case Ping():
+                self.send_message(Pong())
+            case Pong():
+                pass
+            case Goodbye():
+                self.close()
+            case _:
+                self._on_request(message)
+
+    def link_lost(self, reason: Failure) -> None:
+        """Stop answering, and tell whoever made this connection."""
+        self._answers.lost()
+        self._liveness.stop()
+        self._ticket.leave()
+        self.ended.callback(None)
+
+    # -- the proof --
+
+    def _on_hello(self, hello: FilesHello) -> None:
+        assert self._channel is not None
+        self._writer = self._may_write(hello)
+        try:
+            self._ticket.prove()
+        except ConnectionFull as error:
+            self.refuse(error)
+            return
+        self.name = hello.name
+        self.set_proven()
+        self._liveness.start()
+        self.send_message(FilesWelcome(self._my_name, _VERSIONS, self._writer, self._once))
+        self._log.debug("{name} ({node}) may {do}", name=self.name, node=node_text(self.node), do=self._may())
+        if self._opened is not None:
+            self._opened(self)
+
+    def _may_write(self, hello: FilesHello) -> bool:
+        """Return whether the client may write; raises `BadProof` unless it may read."""
+        if hello.proof is None:
+            if not self._access.anonymous:
+                raise BadProof("The other side has no invite.")
+            return False
+        share_id = hello.proof.share_id
+        if share_id not in self._access.readers | self._access.writers:
+            raise BadProof("The other side has the invite of another server.")
+        assert self._channel is not None
+        verify(hello.proof, Role.DIAL_FILES, self._channel, share_id)
+        return share_id in self._access.writers
+
+    def _may(self) -> str:
+        return "read and write" if self._writer else "read"
+
+    # -- requests --
+
+    def _on_request(self, message: object) -> None:
+        work: Callable[[], Coroutine[Any, Any, None]]
+        match message:
+            case ListFolder():
+                work = partial(self._list, message)
+            case ReadRange():
+                work = partial(self._range, message)
+            case ReadFiles():
+                work = partial(self._small, message)
+            case HashOf():
+                work = partial(self._hash, message)
+            case PutFile():
+                work = partial(self._put, message)
+            case RemoveFile() | RenameFile() | MakeFolder():
+                work = partial(self._change, message)
+            case Received():
+                work = partial(self._tell_received, message)
+            case _:
+                raise ProtocolViolation(f"{type(message).__name__} is not expected now")
+        self._answers.begin(message.request, 0, work)
+
+    async def _list(self, asked: ListFolder) -> None:
+        for path in (asked.path, asked.after):
+            if path:
+                RelPath(path)
+        async for page in self._source.listing(asked):
+            await self._stream.send(iter((Listed(asked.request, tuple(page)),)))
+
+    async def _range(self, asked: ReadRange) -> None:
+        opened = await self._source.open(_checked(asked.path), asked.token)
+        try:
+            if asked.offset + asked.length > opened.size:
+                raise FileChanged(f"{asked.path} is shorter than that.")
+            await self._stream.send_range(asked.request, opened, asked.offset, asked.length)
+        finally:
+            opened.close()
+
+    async def _small(self, asked: ReadFiles) -> None:
+        for path, _ in asked.files:
+            RelPath(path)
+        groups = [asked.files[first : first + _SMALL_AT_ONCE] for first in range(0, len(asked.files), _SMALL_AT_ONCE)]
+        reading = self._source.read_small(groups[0])
+        at = 0
+        for number, group in enumerate(groups):
+            found = await reading
+            more = number + 1 < len(groups)
+            if more:
+                reading = self._source.read_small(groups[number + 1])
+            await self._stream.send(self._small_parts(asked.request, at, found), reading if more else None)
+            at += len(group)
+
+    def _small_parts(
+        self, request: int, first: int, found: Sequence[SmallFile | TwistedP2PError]
+    ) -> Iterator[object]:
+        for position, one in enumerate(found, first):
+            if isinstance(one, SmallFile):
+                self._stream.sent += len(one.data)
+                yield Data(request, one.content + one.data)
+            else:
+                yield FileMissing(request, position, error_to_code(one))
+
+    async def _hash(self, asked: HashOf) -> None:
+        def progress(done: int) -> None:
+            self.send_message(Hashed(asked.request, done))
+
+        content = await self._source.content_of(_checked(asked.path), asked.token, progress)
+        self.send_message(Hashed(asked.request, 0, content))
+
+    async def _change(self, asked: RemoveFile | RenameFile | MakeFolder) -> None:
+        source = self._writable()
+        path = _checked(asked.path)
+        match asked:
+            case RemoveFile():
+                await source.remove(path, asked.deep)
+            case RenameFile():
+                await source.rename(path, _checked(asked.to), asked.overwrite)
+            case MakeFolder():
+                await source.make_folder(path)
+
+    async def _tell_received(self, asked: Received) -> None:
+        self._source.received(asked.files, asked.bytes, asked.accepted)
+
+    def _writable(self) -> WritableSource:
+        if not self._writer:
+            raise NotWritable("This invite lets you read only; ask for one that lets you write.")
+        return cast(WritableSource, self._source)
+
+    # -- files that are put --
+
+    async def _put(self, asked: PutFile) -> None:
+        source = self._writable()
+        _checked(asked.path)
+        try:
+            upload = await source.put(asked)
+        except BaseException:
+            self._put_ended(asked.request)
+            raise
+        incoming = _Incoming(upload, asked.size)
+        alive = Alarm(self.clock, lambda: self._say_how_far(asked.request, upload, alive))
+        try:
+            self.send_message(PutAt(asked.request, upload.offset, upload.present))
+            if upload.present:
+                return
+            self._puts[asked.request] = incoming
+            alive.set(limits.HASHED_EVERY)
+            await incoming.ended
+            await upload.finish()
+        except BaseException:
+            await incoming.flush()
+            self._put_ended(asked.request)
+            raise
+        finally:
+            alive.stop()
+            self._puts.pop(asked.request, None)
+            upload.close()
+
+    def _say_how_far(self, request: int, upload: Upload, alive: Alarm) -> None:
+        self.send_message(PutAt(request, upload.offset))
+        alive.set(limits.HASHED_EVERY)
+
+    def _put_ended(self, request: int) -> None:
+        """What still comes for this one is dropped: it was on its way when the put failed."""
+        self._ended_puts[request] = None
+        while len(self._ended_puts) > limits.PUTS_ENDED:
+            self._ended_puts.popitem(last=False)
+
+    def _on_data(self, data: Data) -> None:
+        incoming = self._puts.get(data.request)
+        if incoming is not None:
+            self.bytes_in += len(data.payload)
+            self.hold_reading(incoming.take(data.payload))
+        elif data.request not in self._ended_puts:
+            raise ProtocolViolation("bytes of a file that is not being put")
+
+    def _on_put_end(self, request: int) -> None:
+        incoming = self._puts.get(request)
+        if incoming is not None:
+            incoming.all_came()
+        elif request not in self._ended_puts:
+            raise ProtocolViolation("the end of a file that is not being put")
+
+    # -- the ends of answers --
+
+    def _answered(self, request: int, failure: Failure | None) -> None:
+        """Tell the other side how its request ended."""
+        if failure is None:
+            self.send_message(Done(request))
+        elif failure.check(CancelledError):
+            self.send_message(Failed(request, "cancelled", ""))
+        elif failure.check(ConnectionDone):
+            return
+        elif isinstance(failure.value, TwistedP2PError):
+            self.send_message(Failed(request, error_to_code(failure.value), str(failure.value)[:400]))
+        else:
+            self._log.failure("Answering a client failed", failure=failure)
+            self.send_message(Failed(request, "internal", "The server failed to do it; its log says why."))
+
+
+class _Incoming:
+    """The bytes of one file that is put, gathered until it is worth while to write them."""
+
+    def __init__(self, upload: Upload, size: int) -> None:
+        self.ended: Deferred[None] = Deferred()
+        """Fires when all bytes came and were written; fails if that can not be."""
+        self._upload = upload
+        self._left = size - upload.offset
+        self._waiting: list[bytes] = []
+        self._waits = 0
+        self._writing: Deferred[None] | None = None
+        self._broken = False
+
+    def take(self, data: bytes) -> Deferred[None] | None:
+        """Take bytes; return what to wait for before more of them are read. ProtocolViolation if there are too many."""
+        self._left -= len(data)
+        if self._left < 0:
+            raise ProtocolViolation("more bytes of a file than it has")
+        self._waiting.append(data)
+        self._waits += len(data)
+        return self.flush() if self._waits >= _WRITE_BYTES else None
+
+    def flush(self) -> Deferred[None]:
+        """Write what waits; the Deferred fires when that is done, also if it failed: then `ended` fails."""
+        data, self._waiting, self._waits = b"".join(self._waiting), [], 0
+        before = self._writing
+        written: Deferred[None] = Deferred()
+        self._writing = written
+
+        def write(_: object) -> None:
+            if data and not self._broken:
+                self._upload.write(data).addErrback(self._failed).addBoth(lambda _: written.callback(None))
+            else:
+                written.callback(None)
+
+        if before is None or before.called:
+            write(None)
+        else:
+            before.addBoth(write)
+        return written
+
+    def all_came(self) -> None:
+        """The other side has sent all it wants to."""
+        self.flush().addCallback(self._all_written)
+
+    def _all_written(self, _: None) -> None:
+        if not self.ended.called:
+            if self._left:
+                self.ended.errback(Failure(Refusal("The file did not come whole; what came is kept.")))
+            else:
+                self.ended.callback(None)
+
+    def _failed(self, failure: Failure) -> None:
+        self._broken = True
+        if not self.ended.called:
+            self.ended.errback(failure)
+
+
+def _checked(path: str) -> str:
+    """Return a path that names something below the top; raises `BadPath`."""
+    if not path:
+        raise BadPath("The top of what is served can not be meant here; name a file or folder in it.")
+    return RelPath(path).text

@@ -1,0 +1,146 @@
+"""Finding files below a folder by the paths that travel: one by its path, or all in order. Blocks: for worker threads.
+
+Order is that of the components of a path, each by its bytes on the disk, so that a listing can go on after any path.
+However long a folder is, at most `limits.LISTING_NAMES` of its names are held.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from twistedp2p import limits
+from twistedp2p.disk.seam import Disk, FileKind, Name, OtherDevice, Stat
+from twistedp2p.errors import BadPath, NoSuchFile
+from twistedp2p.paths import RelPath, from_disk
+
+__all__ = ["Found", "locate", "look", "walk"]
+
+_STATS_AT_ONCE = 512
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
+@frozen
+class Found:
+    """What a walk came by: its path as it travels, its name on the disk, and what the disk says of it."""
+
+    path: str
+    name: Name
+    stat: Stat
+
+
+def locate(disk: Disk, path: str) -> Name:
+    """Return the name on the disk of `path`; of what is not there the name that it would get.
+
+    A name that is not in normal form C on the disk is found, too. Raises `BadPath`.
+    """
+    if not path:
+        return ()
+    name: Name = ()
+    for part in RelPath(path).parts:
+        component = part.encode()
+        if not part.isascii() and not _is_there(disk, (*name, component)):
+            component = _other_form(disk, name, part) or component
+        name = (*name, component)
+    return name
+
+
+def look(disk: Disk, path: str) -> Found:
+    """Return the file or folder at `path`, "" for the top; raises `NoSuchFile` for anything else, and `BadPath`."""
+    name = locate(disk, path)
+    try:
+        stat = disk.stat(name)
+    except OSError as error:
+        if isinstance(error, OtherDevice) or error.errno in _GONE:
+            raise NoSuchFile(f"There is no {path}.") from error
+        raise
+    if stat.kind not in (FileKind.FILE, FileKind.FOLDER):
+        raise NoSuchFile(f"{path} is {stat.kind.value}; only files and folders are served.")
+    return Found(path, name, stat)
+
+
+def walk(disk: Disk, top: Found, *, deep: bool, after: str = "") -> Iterator[Found]:
+    """Yield what is in the folder `top`, or that file itself, in order; with `deep` what is in its folders too.
+
+    `after` is a path below `top`: only what comes after it. What is no file or folder, has a name that can not
+    travel, or goes away meanwhile is left out, and so is what is mounted inside.
+    """
+    if top.stat.kind is not FileKind.FOLDER:
+        if not after:
+            yield top
+        return
+    rest = after[len(top.path) + 1 :] if top.path else after
+    yield from _folder(disk, top, deep, rest)
+
+
+def _folder(disk: Disk, folder: Found, deep: bool, after: str) -> Iterator[Found]:
+    first, _, rest = after.partition("/")
+    last = b""
+    if first:
+        path = f"{folder.path}/{first}" if folder.path else first
+        last = locate(disk, path)[-1]
+        for found in _looked_at(disk, folder, [last]):
+            if deep and found.stat.kind is FileKind.FOLDER:
+                yield from _folder(disk, found, deep, rest)
+    while True:
+        try:
+            names = disk.names(folder.name, last, limits.LISTING_NAMES)
+        except OSError as error:
+            if isinstance(error, OtherDevice) or error.errno in (*_GONE, errno.EACCES):
+                return
+            raise
+        for at in range(0, len(names), _STATS_AT_ONCE):
+            for found in _looked_at(disk, folder, names[at : at + _STATS_AT_ONCE]):
+                yield found
+                if deep and found.stat.kind is FileKind.FOLDER:
+                    yield from _folder(disk, found, deep, "")
+        if len(names) < limits.LISTING_NAMES:
+            return
+        last = names[-1]
+
+
+def _looked_at(disk: Disk, folder: Found, names: list[bytes]) -> Iterator[Found]:
+    try:
+        stats = disk.stats(folder.name, names)
+    except OSError as error:
+        if isinstance(error, OtherDevice) or error.errno in (*_GONE, errno.EACCES):
+            return
+        raise
+    for component, stat in stats:
+        if stat.kind not in (FileKind.FILE, FileKind.FOLDER):
+            continue
+        try:
+            last = from_disk((component,)).text
+            path = RelPath(f"{folder.path}/{last}" if folder.path else last).text
+        except BadPath:
+            continue
+        yield Found(path, (*folder.name, component), stat)
+
+
+def _is_there(disk: Disk, name: Name) -> bool:
+    try:
+        disk.stat(name)
+    except OSError:
+        return False
+    return True
+
+
+def _other_form(disk: Disk, folder: Name, part: str) -> bytes | None:
+    """Return the name in `folder` that is `part` but for its normal form; None if there is none."""
+    last = b""
+    while True:
+        try:
+            names = disk.names(folder, last, limits.LISTING_NAMES)
+        except OSError:
+            return None
+        for component in names:
+            try:
+                if not component.isascii() and from_disk((component,)).text == part:
+                    return component
+            except BadPath:
+                continue
+        if len(names) < limits.LISTING_NAMES:
+            return None
+        last = names[-1]
