@@ -1,6 +1,6 @@
 """The documents say what the code does: commands, options, layers, limits, messages, and the bytes of two exchanges.
 
-    python -m tests.test_docs      prints the sample exchanges of docs/protocol.md as the code makes them
+python -m tests.test_docs      prints the sample exchanges of docs/protocol.md as the code makes them
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ from twistedp2p.peer.announce import Announcer
 from twistedp2p.peer.status import StatusBoard
 from twistedp2p.peer.troubles import Code
 from twistedp2p.records import FORMAT, encode_record
-from twistedp2p.tap import echo, peer, tracker
+from twistedp2p.tap import echo, fileserver, peer, tracker
 from twistedp2p.testing.world import World
 from twistedp2p.tracker.client import TrackerClient
 from twistedp2p.tracker.directory import Directory
 from twistedp2p.tracker.local import LocalDirectory
 from twistedp2p.tracker.protocol import TrackerProtocol
 from twistedp2p.transfer.chunking import content_id_of
+from twistedp2p.transfer.files.messages import FILES_TYPES
 from twistedp2p.transfer.protocol import PeerProtocol
 from twistedp2p.versions import EMPTY, Dot, Live, write
 from twistedp2p.wire import PEER, TRACKER, Codec
@@ -187,7 +188,13 @@ def test_options_of_commands(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("tracker", tracker.Options()), ("peer", peer.Options()), ("echo", echo.Options())]
+    ("name", "options"),
+    [
+        ("tracker", tracker.Options()),
+        ("peer", peer.Options()),
+        ("echo", echo.Options()),
+        ("fileserver", fileserver.Options()),
+    ],
 )
 def test_options_of_services(name: str, options: Options) -> None:
     """The table of a service's options has all of them and no others."""
@@ -259,7 +266,10 @@ def test_programs(number: int, tmp_path: Path) -> None:
 # -- messages -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("heading", "types"), [("Peer and tracker", TRACKER_TYPES), ("Peer and peer", PEER_TYPES)])
+@pytest.mark.parametrize(
+    ("heading", "types"),
+    [("Peer and tracker", TRACKER_TYPES), ("Peer and peer", PEER_TYPES), ("Client and file server", FILES_TYPES)],
+)
 def test_type_bytes(heading: str, types: dict[int, type]) -> None:
     """The tables of type bytes are those of the code."""
     numbered = [cells for cells in rows(section("docs/protocol.md", heading)) if cells[0].isdigit()]
@@ -271,7 +281,8 @@ EMPTY_MESSAGES = {"Ping", "Pong", "Goodbye"}
 
 
 @pytest.mark.parametrize(
-    "message", [*{cls.__name__: cls for cls in (*TRACKER_TYPES.values(), *PEER_TYPES.values())}.values()]
+    "message",
+    {cls.__name__: cls for types in (TRACKER_TYPES, PEER_TYPES, FILES_TYPES) for cls in types.values()}.values(),
 )
 def test_fields(message: type) -> None:
     """Each message has a section whose table has all its fields, in their order."""

@@ -76,8 +76,10 @@ class Uploads:
         """Return whether that very file is there; raises `AlreadyThere` if another is that may not be replaced."""
         try:
             stat = self._disk.stat(target)
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return False
+        except NotADirectoryError as error:
+            raise AlreadyThere(f"Something above {asked.path} is there already, and is no folder.") from error
         if stat.kind is FileKind.FILE and stat.size == asked.size:
             token = self._tokens.of(stat)
             content = self._hashes.get(token)
