@@ -205,6 +205,16 @@ SMALL_FILES_PER_REQUEST = 256
 """Small named files asked for in one request: 8 MiB at most."""
 LISTING_NAMES = 20_000
 """Names of one folder that a listing holds at a time: a longer folder is read again for each so many of them."""
+NEXT_ADDRESS = 0.5
+"""The next address of a server is tried when one has not answered for this long, seconds (RFC 8305 advises 0.25)."""
+FILES_PATIENCE = 300.0
+"""A server that can not be reached is dialled again and again for this long, seconds, before its client gives up."""
+DOWNLOAD_RANGE = 1024 * 1024
+"""Bytes asked for at a time when a named file is fetched: what a priority is a share of."""
+FILES_AT_ONCE = 16
+"""Named files of one priority that are fetched at the same time."""
+FILES_WAITING = 2000
+"""Files that a download knows of and has not begun: whoever lists more waits."""
 KNOWN_HASHES = 100_000
 """Content ids of served files that are remembered: some 20 MiB."""
 PUTS_ENDED = 1024

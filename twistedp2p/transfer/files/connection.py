@@ -297,9 +297,10 @@ class FilesConnection(FrameProtocol):
         elif self.ended is None:
             self.ended = Unreachable(f"The connection was lost: {reason.getErrorMessage()}")
         reason = Failure(self.ended)
-        self._requests.lost(reason)
         self._liveness.stop()
+        # First, so that whoever asks again because its request failed does not ask this connection.
         self._lost(self, reason)
+        self._requests.lost(reason)
 
 
 class Put:

@@ -275,9 +275,7 @@ class FilesServerProtocol(FrameProtocol):
             await self._stream.send(self._small_parts(asked.request, at, found), reading if more else None)
             at += len(group)
 
-    def _small_parts(
-        self, request: int, first: int, found: Sequence[SmallFile | TwistedP2PError]
-    ) -> Iterator[object]:
+    def _small_parts(self, request: int, first: int, found: Sequence[SmallFile | TwistedP2PError]) -> Iterator[object]:
         for position, one in enumerate(found, first):
             if isinstance(one, SmallFile):
                 self._stream.sent += len(one.data)

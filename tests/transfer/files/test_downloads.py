@@ -1,0 +1,392 @@
+"""Fetching many files: what arrives, what is skipped, what goes on after a break, and what is said about it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+
+from tests.transfer.files.serving import ServingTestCase, in_line
+from tests.transfer.nodes import device
+from twistedp2p import limits
+from twistedp2p.disk.real import RealDisk
+from twistedp2p.errors import AlreadyThere, TwistedP2PError, Unreachable
+from twistedp2p.transfer.files.client import FilesClient
+from twistedp2p.transfer.files.downloads import Downloads
+from twistedp2p.transfer.files.fair import Priority
+from twistedp2p.transfer.files.messages import FileEntry
+from twistedp2p.transfer.files.progress import FileEvent, What
+
+OLD = 1_600_000_000 * 10**9
+MIB = 1024 * 1024
+
+
+class DownloadsTestCase(ServingTestCase):
+    """A client that fetches from the served folder into the folder `to`."""
+
+    def setUp(self) -> None:
+        """Make the target."""
+        super().setUp()
+        self.to = self.root.parent / "to"
+        self.to.mkdir()
+        self.local = RealDisk(os.fsencode(self.to))
+        self.addCleanup(self.local.close)
+        self.events: list[FileEvent] = []
+        self.downloads, self.files = self.begin()
+
+    def begin(self, **options: Any) -> tuple[Downloads, FilesClient]:
+        """Return new downloads, over a connection of their own."""
+        network = self.hub.network(device(2), "10.0.0.2")
+        invite = self.invite()
+        client = FilesClient(
+            network, invite.places, keys=invite.keys(), pin=invite.pin, name="me", entropy=bytes, random=Random(1)
+        )
+        return Downloads(client, self.local, in_line, heard=self.events.append, **options), client
+
+    def add_all(self, downloads: Downloads, client: FilesClient, priority: Priority = Priority.NORMAL) -> None:
+        """Add all that the server lists."""
+
+        async def add() -> None:
+            entries: list[FileEntry] = []
+            await (await client.connected()).listing("", entries.extend, deep=True)
+            for entry in entries:
+                await downloads.add(entry, tuple(entry.path.encode().split(b"/")), priority)
+
+        self.wait(ensureDeferred(add()))
+
+    def fetch(self, **options: Any) -> Downloads:
+        """Fetch everything, and return how it went."""
+        downloads, client = self.begin(**options)
+        self.add_all(downloads, client)
+        self.wait(downloads.finish())
+        return downloads
+
+    def same(self) -> None:
+        """Assert that all files and folders that are served are here, and nothing else."""
+        self.assertEqual(tree(self.root), tree(self.to))
+
+
+def tree(root: Path) -> dict[str, bytes | None]:
+    """Return the paths below a folder, with the bytes of files."""
+    return {
+        str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
+        for path in root.rglob("*")
+        if ".twistedp2p" not in path.parts
+    }
+
+
+class FetchingTests(DownloadsTestCase):
+    """What arrives."""
+
+    def test_everything(self) -> None:
+        """Files of all sizes, folders and empty folders arrive, with times and permissions to run."""
+        for size in (0, 1, limits.SMALL_FILE_BYTES, limits.SMALL_FILE_BYTES + 1, MIB, 5 * MIB + 3):
+            file = self.write(f"a/b/{size}", os.urandom(size))
+            os.utime(file, ns=(OLD, OLD))
+            file.chmod(0o755 if size % 2 else 0o644)
+        (self.root / "empty/er").mkdir(parents=True)
+        downloads = self.fetch()
+        self.same()
+        for path in (self.root / "a/b").iterdir():
+            here = self.to / "a/b" / path.name
+            self.assertEqual(here.stat().st_mtime_ns, OLD)
+            self.assertEqual(bool(here.stat().st_mode & 0o100), bool(path.stat().st_mode & 0o100), path.name)
+        totals = downloads.totals
+        self.assertTrue(totals.ended)
+        self.assertEqual((totals.files, totals.files_done, totals.files_failed, totals.files_skipped), (6, 6, 0, 0))
+        self.assertEqual((totals.bytes_done, totals.moved), (totals.bytes, totals.bytes))
+
+    def test_many_small_files(self) -> None:
+        """More small files than are held at a time arrive."""
+        self.patch(limits, "FILES_WAITING", 300)
+        for number in range(1000):
+            self.write(f"{number % 7}/{number}", b"%d" % number)
+        downloads, client = self.begin()
+        entries: list[FileEntry] = []
+        self.wait(self.client().listing("", entries.extend, deep=True))
+
+        async def add() -> None:
+            for entry in entries:
+                await downloads.add(entry, tuple(entry.path.encode().split(b"/")))
+                self.assertLessEqual(downloads.totals.files - downloads.totals.files_done, 300)
+
+        adding = ensureDeferred(add())
+        self.wait(adding)
+        self.wait(downloads.finish())
+        self.same()
+        client.close()
+
+    def test_nothing(self) -> None:
+        """Fetching nothing ends at once."""
+        self.wait(self.downloads.finish())
+
+    def test_what_is_here_is_skipped(self) -> None:
+        """The very files that are here are not fetched again, whatever their size."""
+        for size in (0, 10, limits.SMALL_FILE_BYTES + 1, MIB):
+            self.write(f"{size}", os.urandom(size))
+        self.fetch()
+        self.events.clear()
+        downloads = self.fetch()
+        self.assertEqual({event.what for event in self.events}, {What.SKIPPED})
+        self.assertEqual((downloads.totals.moved, downloads.totals.files_skipped), (0, 4))
+
+    def test_other_content_is_not_overwritten(self) -> None:
+        """A file with other content stays and is said to be in the way, unless overwriting was asked for."""
+        for size in (5, 2 * MIB):
+            self.write(f"same-{size}", bytes(size))
+            (self.to / f"same-{size}").write_bytes(b"x" * size)
+            self.write(f"longer-{size}", bytes(size))
+            (self.to / f"longer-{size}").write_bytes(b"short")
+        self.write("folder", b"a file there")
+        (self.to / "folder").mkdir()
+        self.write("link", b"a file there")
+        (self.to / "link").symlink_to("nowhere")
+        before = {path.name: path.read_bytes() for path in self.to.iterdir() if path.is_file()}
+        downloads = self.fetch()
+        self.assertEqual(downloads.totals.files_failed, 6)
+        self.assertEqual({type(event.error) for event in self.events if event.what is What.FAILED}, {AlreadyThere})
+        self.assertEqual({path.name: path.read_bytes() for path in self.to.iterdir() if path.is_file()}, before)
+        downloads = self.fetch(overwrite=True)
+        self.assertEqual(downloads.totals.files_failed, 2)
+        for name in before:
+            self.assertEqual((self.to / name).read_bytes(), (self.root / name).read_bytes())
+
+    def test_a_file_that_changes_meanwhile(self) -> None:
+        """A file that changes at the server after it was listed arrives as it is now."""
+        self.write("small", b"old")
+        self.write("large", bytes(3 * MIB))
+        entries: list[FileEntry] = []
+        self.wait(self.client().listing("", entries.extend))
+        self.write("small", b"newer")
+        self.write("large", b"n" * (2 * MIB))
+
+        async def add() -> None:
+            for entry in entries:
+                await self.downloads.add(entry, (entry.path.encode(),))
+
+        self.wait(ensureDeferred(add()))
+        self.wait(self.downloads.finish())
+        self.same()
+        self.assertEqual(self.downloads.totals.bytes, self.downloads.totals.bytes_done)
+
+    def test_a_file_that_goes(self) -> None:
+        """A file that is gone when it is asked for fails with a sentence; the others arrive."""
+        for name in ("a", "b"):
+            self.write(name, b"data")
+            self.write(f"{name}{name}", bytes(MIB))
+        entries: list[FileEntry] = []
+        self.wait(self.client().listing("", entries.extend))
+        for name in ("a", "aa"):
+            (self.root / name).unlink()
+
+        async def add() -> None:
+            for entry in entries:
+                await self.downloads.add(entry, (entry.path.encode(),))
+
+        self.wait(ensureDeferred(add()))
+        self.wait(self.downloads.finish())
+        self.same()
+        self.assertEqual(sorted(event.path for event in self.events if event.what is What.FAILED), ["a", "aa"])
+
+    def test_bytes_that_are_asked_for_are_bounded(self) -> None:
+        """Never are more bytes asked for than there is room, and all of the room is free again at the end."""
+        for number in range(5):
+            self.write(f"{number}", bytes(4 * MIB))
+        downloads, client = self.begin(in_flight=3 * MIB)
+        self.add_all(downloads, client)
+        self.wait(downloads.finish())
+        self.same()
+        self.assertEqual(downloads._room, 3 * MIB)
+
+    def test_no_name_leads_out(self) -> None:
+        """A link in the target folder is not followed."""
+        outside = Path(tempfile.mkdtemp(dir=self.root.parent))
+        self.write("folder/small", b"1")
+        self.write("folder/large", bytes(MIB))
+        (self.to / "folder").symlink_to(outside)
+        downloads, client = self.begin()
+        entries: list[FileEntry] = []
+        self.wait(self.client().listing("folder", entries.extend))
+
+        async def add() -> None:
+            for entry in entries:
+                await downloads.add(entry, tuple(entry.path.encode().split(b"/")))
+
+        self.wait(ensureDeferred(add()))
+        self.wait(downloads.finish())
+        self.assertEqual(list(outside.iterdir()), [])
+        self.assertEqual(downloads.totals.files_failed, 2)
+        client.close()
+
+
+class BreakingTests(DownloadsTestCase):
+    """Connections that break, and downloads that are stopped."""
+
+    def test_the_connection_breaks(self) -> None:
+        """What came is kept, the rest is asked for over the next connection, and little comes twice."""
+        for number in range(3):
+            self.write(f"{number}", os.urandom(6 * MIB))
+        for number in range(300):
+            self.write(f"small/{number}", os.urandom(100))
+        breaks = [0]
+
+        def cut(event: FileEvent) -> None:
+            self.events.append(event)
+            if event.what is What.MOVED and breaks[0] < 5:
+                breaks[0] += 1
+                for connection in list(self.factory.connections):
+                    connection.abort("the test cuts the line")
+
+        self.downloads._heard = cut
+        self.add_all(self.downloads, self.files)
+        finished = self.downloads.finish()
+        self.hub.pump()
+        self.hub.pass_time(60)
+        self.successResultOf(finished)
+        self.same()
+        self.assertEqual(breaks[0], 5)
+
+    def test_stopped_and_begun_again(self) -> None:
+        """A download that is stopped keeps what came; the next one asks for the rest only."""
+        data = os.urandom(20 * MIB)
+        self.write("big", data)
+
+        def stop(event: FileEvent) -> None:
+            if event.what is What.MOVED and event.done >= 7 * MIB:
+                self.downloads.stop()
+
+        self.downloads._heard = stop
+        self.add_all(self.downloads, self.files)
+        finished = self.downloads.finish()
+        self.hub.pump()
+        self.failureResultOf(finished, CancelledError)
+        (part,) = self.to.iterdir()
+        kept = part.stat().st_size
+        self.assertGreaterEqual(kept, 7 * MIB)
+        downloads = self.fetch()
+        self.same()
+        self.assertEqual((downloads.totals.moved, downloads.totals.bytes_resumed), (len(data) - kept, kept))
+
+    def test_a_damaged_part(self) -> None:
+        """A part that was damaged while nobody looked is noticed by the hash, and the file is fetched anew."""
+        self.write("big", os.urandom(3 * MIB))
+        self.downloads._heard = lambda event: self.downloads.stop() if event.what is What.MOVED else None
+        self.add_all(self.downloads, self.files)
+        self.downloads.finish().addErrback(lambda _: None)
+        self.hub.pump()
+        (part,) = self.to.iterdir()
+        part.write_bytes(bytes(part.stat().st_size))
+        self.fetch()
+        self.same()
+
+    def test_a_server_that_is_gone(self) -> None:
+        """When the server can not be reached for long, everything ends with a sentence that says where."""
+        self.write("big", bytes(3 * MIB))
+
+        def die(event: FileEvent) -> None:
+            self.hub.listeners.clear()
+            for connection in list(self.factory.connections):
+                connection.abort("the server dies")
+
+        self.downloads._heard = die
+        self.add_all(self.downloads, self.files)
+        finished = self.downloads.finish()
+        self.hub.pass_time(limits.FILES_PATIENCE + limits.BACKOFF_MOST)
+        error = self.failureResultOf(finished, Unreachable).value
+        self.assertIn("10.0.0.1:17413 can not be reached", str(error))
+
+
+class FairnessTests(DownloadsTestCase):
+    """Shares of the bytes."""
+
+    def test_shares(self) -> None:
+        """While files of all priorities wait, their bytes come as 64, 16, 4 and 1."""
+        moved = dict.fromkeys((priority.word for priority in Priority), 0)
+        before: dict[str, int] = {}
+        downloads, client = self.begin(in_flight=8 * MIB)
+
+        def heard(event: FileEvent) -> None:
+            if event.what is What.BEGUN and event.path == "low":
+                before.update(moved)
+            elif event.what is What.MOVED:
+                moved[event.path] = event.done
+                if before and moved["critical"] - before["critical"] >= 100 * MIB:
+                    downloads.stop()
+
+        async def add() -> None:
+            connection = await client.connected()
+            for priority in Priority:
+                entries: list[FileEntry] = []
+                await connection.listing(priority.word, entries.extend)
+                await downloads.add(entries[0], (priority.word.encode(),), priority)
+
+        for priority in Priority:
+            with (self.root / priority.word).open("wb") as file:
+                file.truncate(140 * MIB)
+        downloads._heard = heard
+        self.wait(ensureDeferred(add()))
+        finished = downloads.finish()
+        self.hub.pump()
+        self.failureResultOf(finished, CancelledError)
+        for priority in Priority:
+            came = moved[priority.word] - before[priority.word]
+            expected = 100 * MIB * priority / Priority.CRITICAL
+            self.assertLessEqual(abs(came - expected), 2 * MIB + expected * 0.05, priority.word)
+
+    def test_changing_a_priority(self) -> None:
+        """The priority of a file can be changed in whatever state it is; of one that is done it can not."""
+        self.write("small", b"1")
+        self.write("large", bytes(3 * MIB))
+        changed: list[bool] = []
+
+        def heard(event: FileEvent) -> None:
+            if event.what is What.BEGUN:
+                changed.append(self.downloads.set_priority("large", Priority.CRITICAL))
+
+        self.downloads._heard = heard
+        self.add_all(self.downloads, self.files, Priority.LOW)
+        self.wait(self.downloads.finish())
+        self.assertEqual(changed, [True])
+        self.assertFalse(self.downloads.set_priority("large", Priority.LOW))
+        self.assertFalse(self.downloads.set_priority("nothing", Priority.LOW))
+        self.assertEqual(set(self.downloads._active.values()), {0})
+
+
+class ReachingTests(DownloadsTestCase):
+    """Finding the server."""
+
+    def test_a_void_invite(self) -> None:
+        """An invite that the server does not take is said to be so at once, without trying again."""
+        network = self.hub.network(device(2), "10.0.0.2")
+        invite = self.invite()
+        from twistedp2p.identity.share import ShareKeys
+
+        client = FilesClient(
+            network, invite.places, keys=ShareKeys.derive(bytes(16), False), pin=invite.pin, name="", entropy=bytes,
+            random=Random(1),
+        )  # fmt: skip
+        text = self.refusal(client.connected(), TwistedP2PError)
+        self.assertIn("does not take this invite", text)
+        self.assertEqual(self.hub.dials, 1)
+
+    def test_the_next_address(self) -> None:
+        """When one address does not answer, the next is tried soon."""
+        from twistedp2p.identity.codes import Place
+
+        network = self.hub.network(device(2), "10.0.0.2")
+        invite = self.invite()
+        self.hub.silent.add(("10.0.0.2", "10.0.0.9"))
+        client = FilesClient(
+            network, (Place("10.0.0.9", 1), *invite.places), keys=invite.keys(), pin=invite.pin, name="",
+            entropy=bytes, random=Random(1),
+        )  # fmt: skip
+        connected: Deferred[Any] = client.connected()
+        self.hub.pump()
+        self.assertNoResult(connected)
+        self.hub.pass_time(limits.NEXT_ADDRESS)
+        self.successResultOf(connected)
+        client.close()

@@ -1,0 +1,279 @@
+"""Reaching a server of named files, and reaching it again: one connection at a time, dialled when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from twistedp2p import limits
+from twistedp2p.errors import BadInvite, NoCommonVersion, PeerTimeout, TwistedP2PError, Unreachable, WrongPeer
+from twistedp2p.framing.alarm import Alarm
+from twistedp2p.framing.network import FILES_ALPN, Network
+from twistedp2p.identity.codes import Place
+from twistedp2p.identity.share import ShareKeys
+from twistedp2p.transfer.files.connection import FilesConnection
+
+__all__ = ["FilesClient", "is_passing"]
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether `error` may be over when the server is reached again: the network, or a server that starts anew."""
+    return isinstance(error, (Unreachable, PeerTimeout))
+
+
+class FilesClient:
+    """One server, as long as it is needed.
+
+    Args:
+        network: the way to it, with the key of this device.
+        places: its addresses; they are tried one after the other, the next when one takes long.
+        keys: of an invite; None to ask without one.
+        pin: of the server's key; None to take any.
+        name: by which this side is shown to people.
+        entropy: random bytes, for nonces.
+        random: for the waits before dialling again.
+        patience: seconds for which it is dialled again and again before `connected` fails.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        places: Sequence[Place],
+        *,
+        keys: ShareKeys | None,
+        pin: bytes | None,
+        name: str,
+        entropy: Callable[[int], bytes],
+        random: Random,
+        patience: float = limits.FILES_PATIENCE,
+    ) -> None:
+        self._network = network
+        self._places = tuple(places)
+        self._keys = keys
+        self._pin = pin
+        self._name = name
+        self._entropy = entropy
+        self._random = random
+        self._patience = patience
+        self._connection: FilesConnection | None = None
+        self._dialling: Deferred[FilesConnection] | None = None
+        self._waiting: list[Deferred[FilesConnection]] = []
+        self._closed = False
+        self._was_connected = False
+        self.bytes_in = 0
+        """Bytes of content that came over connections that are gone."""
+        self.bytes_out = 0
+        """Bytes of content that went over connections that are gone."""
+
+    @property
+    def source(self) -> bytes:
+        """What stands for this server and what it serves: parts of one are never taken for another's."""
+        if self._keys is not None:
+            return self._keys.share_id
+        return ",".join(place.address for place in self._places).encode()
+
+    @property
+    def received(self) -> int:
+        """Bytes of content that came in all."""
+        return self.bytes_in + (self._connection.bytes_in if self._connection is not None else 0)
+
+    @property
+    def sent(self) -> int:
+        """Bytes of content that were written in all."""
+        return self.bytes_out + (self._connection.bytes_out if self._connection is not None else 0)
+
+    def connected(self) -> Deferred[FilesConnection]:
+        """Return the connection, dialled if there is none.
+
+        Fails with `Unreachable` when the server can not be reached for `patience` seconds, and at once with what
+        another try would not change: `WrongPeer`, `NoCommonVersion`, or `BadInvite` if the invite is not taken.
+        """
+        result: Deferred[FilesConnection] = Deferred(self._waits_no_more)
+        if self._closed:
+            result.errback(Failure(Unreachable("The connection was closed here.")))
+        elif self._connection is not None:
+            result.callback(self._connection)
+        else:
+            self._waiting.append(result)
+            if self._dialling is None:
+                self._dialling = Deferred.fromCoroutine(self._dial())
+                self._dialling.addBoth(self._dialled)
+        return result
+
+    def close(self) -> None:
+        """Close the connection; whoever waits for one fails."""
+        self._closed = True
+        if self._dialling is not None:
+            self._dialling.cancel()
+        if self._connection is not None:
+            self._connection.say_goodbye()
+
+    def _waits_no_more(self, result: Deferred[FilesConnection]) -> None:
+        self._waiting.remove(result)
+
+    def _dialled(self, result: FilesConnection | Failure) -> None:
+        self._dialling = None
+        waiting, self._waiting = self._waiting, []
+        if isinstance(result, Failure) and result.check(CancelledError):
+            result = Failure(Unreachable("The connection was closed here."))
+        for one in waiting:
+            one.callback(result)
+
+    async def _dial(self) -> FilesConnection:
+        """Dial until there is a connection, with longer and longer waits between."""
+        began = self._network.clock.seconds()
+        wait = limits.BACKOFF_FIRST
+        while True:
+            try:
+                connection = await Attempts(self._network.clock, [self._to(place) for place in self._places]).first()
+            except (WrongPeer, NoCommonVersion, BadInvite):
+                raise
+            except TwistedP2PError as error:
+                left = began + self._patience - self._network.clock.seconds()
+                if left <= 0 or (not self._was_connected and isinstance(error, _Refused)):
+                    raise
+                await _sleep(self._network, min(left, wait * (1 - self._random.random() / 2)))
+                wait = min(wait * 2, limits.BACKOFF_MOST)
+            else:
+                self._was_connected = True
+                return connection
+
+    def _to(self, place: Place) -> Callable[[], Deferred[FilesConnection]]:
+        return lambda: self._attempt(place)
+
+    def _attempt(self, place: Place) -> Deferred[FilesConnection]:
+        """Dial one place; the Deferred fires when the server has said welcome."""
+        dialling: Deferred[Any] | None = None
+        made: list[FilesConnection] = []
+
+        def cancel(_: object) -> None:
+            if made:
+                made[0].abort("another address answered first, or nobody waits any more")
+            elif dialling is not None:
+                dialling.cancel()
+
+        result: Deferred[FilesConnection] = Deferred(cancel)
+
+        def opened(connection: FilesConnection) -> None:
+            if not result.called:
+                self._connection = connection
+                result.callback(connection)
+
+        def lost(connection: FilesConnection, reason: Failure) -> None:
+            if self._connection is connection:
+                self.bytes_in += connection.bytes_in
+                self.bytes_out += connection.bytes_out
+                self._connection = None
+            if not result.called:
+                result.errback(_why_not_welcome(place, connection, reason))
+
+        def failed(failure: Failure) -> None:
+            if not result.called:
+                text = failure.getErrorMessage() or failure.type.__name__ if failure.type else ""
+                result.errback(Failure(Unreachable(f"{place.address} can not be reached ({text}).")))
+
+        factory = _Only(
+            lambda: FilesConnection(
+                network=self._network,
+                keys=self._keys,
+                pin=self._pin,
+                name=self._name,
+                entropy=self._entropy,
+                opened=opened,
+                lost=lost,
+            ),
+            made,
+        )
+        dialling = self._network.client(place.host, place.port, alpn=FILES_ALPN).connect(factory)
+        dialling.addErrback(failed)
+        return result
+
+
+class _Refused(Unreachable):
+    """The server hung up before it said a word: it does not know this invite."""
+
+
+def _why_not_welcome(place: Place, connection: FilesConnection, reason: Failure) -> Failure:
+    if isinstance(connection.ended, Unreachable) and connection.server_pin and connection.error is None:
+        text = f"The server at {place.address} hung up: it stops, or does not take this invite; then ask for a new one."
+        return Failure(_Refused(text))
+    return reason
+
+
+class Attempts:
+    """Several ways to the same end: the next begins when one fails or takes long, and the first that works counts.
+
+    As RFC 8305 (happy eyeballs) does it with addresses.
+    """
+
+    def __init__(self, clock: Any, ways: Sequence[Callable[[], Deferred[FilesConnection]]]) -> None:
+        self._left = list(ways)
+        self._under_way: list[Deferred[FilesConnection]] = []
+        self._failures: list[Failure] = []
+        self._over = False
+        self._next = Alarm(clock, self._begin)
+        self._result: Deferred[FilesConnection] = Deferred(lambda _: self._stop())
+
+    def first(self) -> Deferred[FilesConnection]:
+        """Return what the first way leads to; fails as the most telling of all did."""
+        self._begin()
+        return self._result
+
+    def _begin(self) -> None:
+        if not self._left:
+            return
+        if len(self._left) > 1:
+            self._next.set(limits.NEXT_ADDRESS)
+        way = self._left.pop(0)()
+        self._under_way.append(way)
+        way.addCallbacks(self._worked, self._failed, callbackArgs=(way,), errbackArgs=(way,))
+
+    def _worked(self, connection: FilesConnection, way: Deferred[FilesConnection]) -> None:
+        self._under_way.remove(way)
+        if not self._over:
+            self._stop()
+            self._result.callback(connection)
+
+    def _failed(self, failure: Failure, way: Deferred[FilesConnection]) -> None:
+        self._under_way.remove(way)
+        self._failures.append(failure)
+        if self._over:
+            return
+        if self._left:
+            self._begin()
+        elif not self._under_way:
+            self._next.stop()
+            # "Another server answers there" says more than "nobody answers".
+            telling = [one for one in self._failures if type(one.value) is not Unreachable]
+            self._result.errback((telling or self._failures)[0])
+
+    def _stop(self) -> None:
+        self._over = True
+        self._next.stop()
+        self._left.clear()
+        for way in list(self._under_way):
+            way.cancel()
+
+
+class _Only(Factory):
+    noisy = False
+
+    def __init__(self, make: Callable[[], FilesConnection], made: list[FilesConnection]) -> None:
+        self._make = make
+        self._made = made
+
+    def buildProtocol(self, addr: object) -> FilesConnection:
+        """Return the connection."""
+        self._made.append(self._make())
+        return self._made[0]
+
+
+def _sleep(network: Network, seconds: float) -> Deferred[None]:
+    call = network.clock.callLater(seconds, lambda: result.callback(None))
+    result: Deferred[None] = Deferred(lambda _: call.cancel())
+    return result

@@ -1,0 +1,238 @@
+"""Where fetched files go on this disk: parts beside their targets, verified, then renamed. Blocks: for worker threads.
+
+A part is called `.NAME.tp2p-HASH.part`, where HASH stands for the server, the path and the state of the file there, and
+its length says how much is here, in order: whoever fetches the same file again goes on from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator, Sequence
+from threading import Lock
+
+from attrs import frozen
+from blake3 import blake3
+
+from twistedp2p import limits
+from twistedp2p.disk.seam import Disk, FileKind, Name, OpenFile
+from twistedp2p.errors import AlreadyThere, CorruptContent, NoSpace, NoSuchFile, NotWritable, TwistedP2PError
+from twistedp2p.transfer.files.on_disk import make_folders
+from twistedp2p.transfer.files.uploads import reserve
+
+__all__ = ["LocalPart", "Small", "hash_of", "in_local_words", "make_part", "place_small", "sizes_of"]
+
+
+@contextlib.contextmanager
+def in_local_words(name: Name) -> Iterator[None]:
+    """Turn what this disk says into sentences."""
+    shown = b"/".join(name).decode(errors="replace")
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(f"The disk is full; there is no room for {shown}.") from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise NotWritable(f"{shown} can not be written ({error.strerror}).") from error
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EINVAL, errno.ENAMETOOLONG):
+            raise NoSuchFile(f"{shown} can not be written here ({error.strerror}).") from error
+        if error.errno in (errno.EEXIST, errno.EISDIR):
+            raise AlreadyThere(f"{shown} is there already.") from error
+        raise
+
+
+def part_name(target: Name, source: bytes) -> Name:
+    """Return the name of the part of `target`; `source` stands for what is fetched."""
+    mark = f".tp2p-{blake3(source).hexdigest(8)}.part".encode()
+    name = b"." + target[-1] + mark
+    if len(name) > limits.COMPONENT_BYTES:
+        name = mark
+    return (*target[:-1], name)
+
+
+def sizes_of(disk: Disk, targets: Sequence[Name]) -> list[int | None]:
+    """Return the size of the file at each target, None where nothing is; -1 for what is no file."""
+    found: list[int | None] = []
+    for target in targets:
+        try:
+            stat = disk.stat(target)
+        except OSError:
+            found.append(None)
+        else:
+            found.append(stat.size if stat.kind is FileKind.FILE else -1)
+    return found
+
+
+def hash_of(disk: Disk, target: Name) -> bytes:
+    """Return the content id of a file."""
+    with disk.open(target) as opened:
+        return _hash(opened, opened.stat().size).digest()
+
+
+class LocalPart:
+    """A file that is being fetched; made by `make_part`. One thread at a time."""
+
+    def __init__(self, disk: Disk, target: Name, name: Name, file: OpenFile, size: int) -> None:
+        self.target = target
+        self.size = size
+        self.offset = 0
+        """How much is here."""
+        self._disk = disk
+        self._name = name
+        self._file: OpenFile | None = file
+        self._hasher = blake3()
+        self._busy = Lock()
+
+    def recover(self) -> None:
+        """Hash what an earlier try left."""
+        assert self._file is not None
+        here = self._file.stat().size
+        if here > self.size:
+            self._file.resize(0)
+            here = 0
+        self._hasher = _hash(self._file, here)
+        self.offset = here
+
+    def write(self, data: Sequence[bytes]) -> int:
+        """Append bytes, unless it was closed meanwhile; return how much is here now."""
+        with in_local_words(self.target), self._busy:
+            if self._file is None:
+                return self.offset
+            joined = b"".join(data)
+            self._file.write_at(self.offset, joined)
+            self._hasher.update(joined)
+            self.offset += len(joined)
+            return self.offset
+
+    @property
+    def content(self) -> bytes:
+        """The content id of what is here."""
+        return self._hasher.digest()
+
+    def finish(self, content: bytes, mtime_ns: int, executable: bool, overwrite: bool) -> None:
+        """Verify the whole and put it in place; raises CorruptContent, and removes it, if it is not that content.
+
+        Raises `AlreadyThere` if something else took the name; then the part stays.
+        """
+        with in_local_words(self.target), self._busy:
+            assert self._file is not None
+            if self.content != content:
+                self._close()
+                self._disk.unlink(self._name)
+                raise CorruptContent("What came is not what the server has; it is fetched anew.")
+            if executable:
+                self._file.set_mode(self._file.stat().mode | (self._file.stat().mode & 0o444) >> 2)
+            self._file.set_mtime(mtime_ns)
+            self._file.sync()
+            self._close()
+            put_in_place(self._disk, self._name, self.target, overwrite)
+            self._disk.sync_folder(self.target[:-1])
+
+    def close(self) -> None:
+        """Let go of it; what is here stays."""
+        with self._busy:
+            if self._file is not None:
+                self._close()
+                if not self.offset:
+                    self._disk.unlink(self._name)
+
+    def drop(self) -> None:
+        """Let go of it, and remove what is here."""
+        with self._busy:
+            if self._file is not None:
+                self._close()
+                self._disk.unlink(self._name)
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+
+def make_part(disk: Disk, target: Name, source: bytes, size: int) -> LocalPart:
+    """Return the part of `target`, begun anew or gone on with; raises `NoSpace`."""
+    with in_local_words(target):
+        make_folders(disk, target[:-1])
+        name = part_name(target, source)
+        try:
+            file = disk.open_part(name)
+        except FileNotFoundError:
+            file = disk.create(name)
+        part = LocalPart(disk, target, name, file, size)
+        try:
+            part.recover()
+            if disk.space().free - reserve(disk) < size - part.offset:
+                shown = b"/".join(target).decode(errors="replace")
+                raise NoSpace(f"There is not enough room here for {shown}: {size - part.offset:,} bytes are missing.")
+        except BaseException:
+            part.close()
+            raise
+        return part
+
+
+@frozen
+class Small:
+    """A small file that came whole."""
+
+    target: Name
+    data: bytes
+    mtime_ns: int
+    executable: bool
+
+
+def place_small(disk: Disk, files: Sequence[Small], overwrite: bool) -> list[TwistedP2PError | None]:
+    """Write small files and put them in place; return for each why that was not possible, or None.
+
+    They are not flushed one by one: `Disk.sync_all` does it for all.
+    """
+    outcomes: list[TwistedP2PError | None] = []
+    made: set[Name] = set()
+    for file in files:
+        folder = file.target[:-1]
+        try:
+            with in_local_words(file.target):
+                if folder not in made:
+                    make_folders(disk, folder)
+                    made.add(folder)
+                _write_small(disk, file, overwrite)
+        except TwistedP2PError as error:
+            outcomes.append(error)
+        else:
+            outcomes.append(None)
+    return outcomes
+
+
+def _write_small(disk: Disk, file: Small, overwrite: bool) -> None:
+    name = part_name(file.target, file.data)
+    mode = 0o777 if file.executable else 0o666
+    try:
+        opened = disk.create(name, mode)
+    except FileExistsError:  # left by an earlier try
+        disk.unlink(name)
+        opened = disk.create(name, mode)
+    with opened:
+        opened.write_at(0, file.data)
+        opened.set_mtime(file.mtime_ns)
+    try:
+        put_in_place(disk, name, file.target, overwrite)
+    except AlreadyThere:
+        disk.unlink(name)
+        raise
+
+
+def put_in_place(disk: Disk, name: Name, target: Name, overwrite: bool) -> None:
+    """Give a whole file its name; raises `AlreadyThere` unless it is free, or a file that may be replaced."""
+    try:
+        disk.rename(name, target)
+    except FileExistsError as error:
+        if not overwrite or disk.stat(target).kind is not FileKind.FILE:
+            shown = b"/".join(target).decode(errors="replace")
+            raise AlreadyThere(f"{shown} is there already with other content; --overwrite replaces it.") from error
+        disk.replace(name, target)
+
+
+def _hash(file: OpenFile, size: int) -> blake3:
+    hasher = blake3()
+    for offset in range(0, size, limits.READ_BYTES):
+        hasher.update(file.read_at(offset, min(limits.READ_BYTES, size - offset)))
+    return hasher
