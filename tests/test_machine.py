@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,13 @@ def test_mounted(tmp_path: Path, folder: str, found: MountedAt) -> None:
 def test_not_told(tmp_path: Path) -> None:
     """A system that has no such table tells nothing."""
     assert mounted_at(Path("/"), tmp_path / "none") == MountedAt()
+
+
+def test_raise_open_files() -> None:
+    """A process may raise how many files it has open as far as its hard limit, and never lowers it."""
+    program = (
+        "import resource as r; from twistedp2p.disk.machine import raise_open_files as f\n"
+        "r.setrlimit(r.RLIMIT_NOFILE, (50, 200)); print(f(40), f(100), f(200), f(201), r.getrlimit(r.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "50 100 200 200 (200, 200)\n"

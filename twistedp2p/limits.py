@@ -296,3 +296,25 @@ SERVICE_FILES = 65536
 """Open files that the service may have: a connection, a part and a watch each take some."""
 SYSTEMCTL = 30.0
 """A call of systemctl may take this long, seconds."""
+
+# -- echo ---------------------------------------------------------------------
+ECHO_CONNECTIONS = 20_000
+"""Connections of an echo server at once, unless a person says otherwise: each takes a file and some 4 KiB."""
+ECHO_HELD = 128
+"""Callers that were accepted when the last place went, and wait for one; the next ones wait in the system."""
+ECHO_SPARE_FILES = 64
+"""Open files that an echo server, or what measures one, needs besides its connections."""
+ECHO_IDLE = 600.0
+"""Nothing moved on a connection for this long, seconds: a person at a keyboard would have said something ..."""
+ECHO_IDLE_STEPS = 8
+"""... looked at this many times in that time: a timer for each connection would cost more."""
+ECHO_QUIET = 0.1
+"""A connection is silent, at the end of a server, when nothing came for this long, seconds."""
+ECHO_GRACE = 3.0
+"""At its end a server goes on echoing for this long, seconds, where clients go on ..."""
+ECHO_STOP = 5.0
+"""... and breaks off what is left after this: whoever ends a service waits for ten."""
+ECHO_DATAGRAM_BYTES = 65536
+"""Longest datagram read: longer than any that there can be."""
+ECHO_DATAGRAMS = 20_000
+"""Datagrams sent back to one address in a second: as many as a core can, and a bound if it was forged."""

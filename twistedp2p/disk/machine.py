@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-__all__ = ["MountedAt", "Watches", "mounted_at", "open_files", "watches"]
+__all__ = ["MountedAt", "Watches", "mounted_at", "open_files", "raise_open_files", "watches"]
 
 _PROC = Path("/proc")
 _INFINITE = 2**31
@@ -41,6 +41,20 @@ def open_files() -> tuple[int, int]:
     """Return how many files one process of this user may have open, and how far it may raise that itself."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return tuple(_INFINITE if limit == resource.RLIM_INFINITY else limit for limit in (soft, hard))  # type: ignore[return-value]
+
+
+def raise_open_files(wanted: int) -> int:
+    """Let this process have `wanted` files open, or as many as the system lets it; return how many it may have now.
+
+    Nothing is lowered.
+    """
+    soft, hard = open_files()
+    if soft < wanted:
+        # A system may refuse a number that is its hard limit by name only (macOS: kern.maxfilesperproc).
+        with contextlib.suppress(OSError, ValueError):
+            unchanged = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), unchanged))
+    return open_files()[0]
 
 
 def watches(proc: Path = _PROC, user: int | None = None) -> Watches:

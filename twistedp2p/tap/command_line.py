@@ -37,11 +37,19 @@ class ServiceOptions(Options):
 
     def postOptions(self) -> None:
         """Fill in the default endpoints, check them all, and do without twistd's pidfile."""
-        self["listen"] = self["listen"] or list(self.default_listen)
+        self["listen"] = self["listen"] or self.listens_by_default()
         for endpoint in self["listen"]:
-            check_endpoint(endpoint, global_reactor())
+            self.check_listen(endpoint)
         if self.parent is not None:
             _drop_default_pidfile(self.parent)
+
+    def listens_by_default(self) -> list[str]:
+        """Return where to listen when nothing was said of it."""
+        return list(self.default_listen)
+
+    def check_listen(self, text: str) -> None:
+        """Raise UsageError unless `text` is an endpoint that this service can listen on."""
+        check_endpoint(text, global_reactor())
 
 
 def path(text: str) -> Path:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import reactor as global_reactor
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, UNIXClientEndpoint, UNIXServerEndpoint
 from twisted.internet.interfaces import (
@@ -69,6 +69,10 @@ class SlowPeer(FileDescriptor):
         self.room = 0
         self.taken = b""
         self.startReading()
+
+    def getPeer(self) -> UNIXAddress:
+        """It has no name."""
+        return UNIXAddress(None)
 
     def writeSomeData(self, data: bytes) -> int:
         """Take what there is room for."""
