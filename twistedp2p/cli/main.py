@@ -15,6 +15,11 @@ from twistedp2p.errors import TwistedP2PError
 __all__ = ["command", "main"]
 
 _COMMANDS = {
+    "files": "List what a file server serves.",
+    "get": "Fetch files and folders from a file server.",
+    "mv": "Rename a file or folder of a file server.",
+    "put": "Put files and folders onto a file server.",
+    "rm": "Remove files and folders of a file server.",
     "doctor": "Check what usually goes wrong.",
     "leave": "Make a shared folder an ordinary one again.",
     "pause": "Let a shared folder rest, over restarts too.",

@@ -13,27 +13,32 @@ from twistedp2p.errors import BadInvite
 from twistedp2p.identity.invite import Invite
 from twistedp2p.limits import INVITE_CHARS
 
-__all__ = ["INVITE_VARIABLE", "given_invite", "invite_in_environment"]
+__all__ = ["INVITE_VARIABLE", "given_invite", "given_text", "invite_in_environment"]
 
 INVITE_VARIABLE = "TWISTEDP2P_INVITE"
 
 
 def given_invite(text: str, stdin: TextIO) -> Invite:
-    """Return the invite that `text` is, or names: ``@FILE`` is the content of a file, ``-`` a line of `stdin`.
+    """Return the invite that `text` is, or names, see `given_text`; raises `BadInvite`. Blocks while it reads."""
+    return Invite.parse(given_text(text, stdin))
+
+
+def given_text(text: str, stdin: TextIO) -> str:
+    """Return the line that `text` is, or names: ``@FILE`` is the content of a file, ``-`` a line of `stdin`.
 
     Raises `BadInvite`, which does not repeat what was read. Blocks while it reads.
     """
     if text == "-":
         # One line, so that a person who types or pastes it need not say that there is no more.
-        return Invite.parse(_first_line(stdin))
+        return _first_line(stdin)
     if text.startswith("@"):
         try:
             with Path(text[1:]).expanduser().open(encoding="utf-8", errors="replace") as file:
-                return Invite.parse(file.read(INVITE_CHARS + 1))
+                return file.read(INVITE_CHARS + 1)
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise BadInvite(f"The file {text[1:]!r} with the invite can not be read ({why}).") from error
-    return Invite.parse(text)
+    return text
 
 
 def invite_in_environment(environ: Mapping[str, str], stdin: TextIO) -> Invite | None:

@@ -37,7 +37,7 @@ class FilesClient:
         name: by which this side is shown to people.
         entropy: random bytes, for nonces.
         random: for the waits before dialling again.
-        patience: seconds for which it is dialled again and again before `connected` fails.
+        patience: seconds for which it is dialled again and again, once it was there, before `connected` fails.
     """
 
     def __init__(
@@ -133,9 +133,10 @@ class FilesClient:
                 connection = await Attempts(self._network.clock, [self._to(place) for place in self._places]).first()
             except (WrongPeer, NoCommonVersion, BadInvite):
                 raise
-            except TwistedP2PError as error:
+            except TwistedP2PError:
                 left = began + self._patience - self._network.clock.seconds()
-                if left <= 0 or (not self._was_connected and isinstance(error, _Refused)):
+                # Who was never there is not waited for: the address may be wrong, or the invite void.
+                if left <= 0 or not self._was_connected:
                     raise
                 await _sleep(self._network, min(left, wait * (1 - self._random.random() / 2)))
                 wait = min(wait * 2, limits.BACKOFF_MOST)

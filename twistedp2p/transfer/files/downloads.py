@@ -154,6 +154,12 @@ class Downloads:
         self._pump()
         return True
 
+    def set_priority_below(self, path: str, priority: Priority) -> None:
+        """Change the priority of a file, or of all that is still to be fetched of a folder; "" is everything."""
+        for known in list(self._files):
+            if not path or known == path or known.startswith(f"{path}/"):
+                self.set_priority(known, priority)
+
     def finish(self) -> Deferred[None]:
         """Fires when something became of every file, and small ones are flushed; nothing may be added any more.
 

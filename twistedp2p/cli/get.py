@@ -1,0 +1,151 @@
+"""``twistedp2p get``: fetches files and folders from a file server."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import click
+from twisted.internet.defer import Deferred
+
+from twistedp2p.cli.fetching import Fetching
+from twistedp2p.cli.moving import moving_on
+from twistedp2p.cli.queue import QueueFile
+from twistedp2p.cli.reaching import Session, Source, give_up_option, remote_path, source_argument, with_server
+from twistedp2p.errors import FileChanged, NoSuchFile
+from twistedp2p.limits import RANGE_BYTES
+from twistedp2p.transfer.files.connection import FilesConnection
+from twistedp2p.transfer.files.fair import Priority
+from twistedp2p.transfer.files.messages import FileEntry
+
+__all__ = ["command"]
+
+_WORDS = [priority.word for priority in Priority]
+
+
+def _range(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int | None] | None:
+    if value is None:
+        return None
+    match = re.fullmatch(r"([0-9]{1,19})-([0-9]{1,19})?", value)
+    if match is None or (match[2] and int(match[2]) < int(match[1])):
+        raise click.BadParameter("write FIRST-LAST, the first byte being 0, or FIRST- for all that follows.")
+    return int(match[1]), int(match[2]) if match[2] else None
+
+
+@click.command("get")
+@source_argument
+@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    metavar="DIR",
+    help="Where to put what is fetched; the current folder without it.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace files that have other content.")
+@click.option(
+    "--priority",
+    type=click.Choice(_WORDS),
+    default="normal",
+    show_default=True,
+    help="The share of the bytes: critical 64, high 16, normal 4, low 1.",
+)
+@click.option(
+    "--queue",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Fetch what FILE lists, one 'PATH [PRIORITY]' a line, and watch it for new and changed lines.",
+)
+@click.option("--until-done", is_flag=True, help="With --queue: end when everything that it lists is there.")
+@click.option(
+    "--range",
+    "part",
+    metavar="FIRST-LAST",
+    callback=_range,
+    help="Write these bytes of one file to standard output; the first byte is 0.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what happens as one JSON object a line.")
+@click.option("-q", "--quiet", is_flag=True, help="Show only what failed.")
+@give_up_option
+def command(
+    source: Source,
+    paths: tuple[str, ...],
+    to: Path,
+    overwrite: bool,
+    priority: str,
+    queue: Path | None,
+    until_done: bool,
+    part: tuple[int, int | None] | None,
+    as_json: bool,
+    quiet: bool,
+    give_up: float,
+) -> None:
+    """Fetch files and whole folders into DIR; '.' is all that the server has.
+
+    What is there already with the same content is skipped, by its hash. What was fetched in part before, until
+    Ctrl-C, a kill or a lost network, goes on from there. Every file is verified before it gets its name, and a file
+    with other content is replaced only with --overwrite. SOURCE is as for `twistedp2p files`.
+    """
+    wanted = [remote_path(path) for path in paths]
+    if part is not None:
+        if len(wanted) != 1 or queue is not None:
+            raise click.UsageError("--range is about one file: name it.")
+        with_server(source, lambda session: _print_range(session, wanted[0], *part), patience=give_up)
+        return
+    if not wanted and queue is None:
+        raise click.UsageError("Say what to fetch: paths, '.' for everything, or --queue FILE.")
+
+    async def work(session: Session) -> int:
+        moving = moving_on("fetched", as_json=as_json, quiet=quiet)
+        fetching = Fetching(session, to, moving, overwrite=overwrite)
+        try:
+            for path in wanted:
+                await fetching.add(path, Priority.named(priority))
+            if queue is not None:
+                await QueueFile(queue, session.reactor, fetching, Priority.named(priority), until_done).follow()
+            await fetching.finish()
+        finally:
+            fetching.close()
+        return fetching.status
+
+    with_server(source, work, patience=give_up)
+
+
+async def _print_range(session: Session, path: str, first: int, last: int | None) -> int:
+    """Write some bytes of a file to standard output."""
+    found: list[FileEntry] = []
+    await session.ask(lambda connection: connection.listing(path, found.extend))
+    if len(found) != 1 or found[0].folder or found[0].path != path:
+        raise NoSuchFile(f"{path} is not a file there.")
+    entry = found[0]
+    if first >= entry.size:
+        raise FileChanged(f"{path} has {entry.size:,} bytes only.")
+    at, end = first, entry.size if last is None else min(last + 1, entry.size)
+    while at < end:
+        data = await _bytes(session, entry, at, min(RANGE_BYTES, end - at))
+        await session.in_thread(_write_out, data)
+        at += len(data)
+    return 0
+
+
+async def _bytes(session: Session, entry: FileEntry, at: int, length: int) -> bytes:
+    pieces: list[bytes] = []
+
+    def question(connection: FilesConnection) -> Deferred[None]:
+        pieces.clear()
+        return connection.read_range(entry.path, entry.token, at, length, lambda _, data: pieces.append(data))
+
+    await session.ask(question)
+    return b"".join(pieces)
+
+
+def _write_out(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # Whoever read it has enough; the interpreter must not complain when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None

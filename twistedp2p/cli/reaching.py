@@ -1,0 +1,223 @@
+"""A command that talks to a file server: from the SOURCE that a person gives to a client, and to an exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from random import SystemRandom
+from typing import Any, ParamSpec, TypeVar
+
+import click
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+from twisted.internet.threads import deferToThreadPool
+
+from twistedp2p.errors import BadInvite, NoSuchFile, ProtocolViolation, TwistedP2PError
+from twistedp2p.framing.steady import keep_steady
+from twistedp2p.framing.tls import TLSNetwork
+from twistedp2p.identity.codes import Place
+from twistedp2p.identity.device import DeviceKey
+from twistedp2p.identity.files_code import FilesInvite
+from twistedp2p.identity.given import given_text
+from twistedp2p.limits import FILES_PATIENCE
+from twistedp2p.paths import RelPath
+from twistedp2p.transfer.files.client import FilesClient, is_passing
+from twistedp2p.transfer.files.connection import FilesConnection
+from twistedp2p.transfer.files.messages import FileEntry
+
+__all__ = [
+    "INTERRUPTED",
+    "NOTHING",
+    "Session",
+    "Source",
+    "give_up_option",
+    "remote_path",
+    "source_argument",
+    "with_server",
+]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+NOTHING = 3
+"""Exit status: there was nothing of that name."""
+INTERRUPTED = 130
+"""Exit status: a person ended it."""
+_ENTRIES_AT_ONCE = 5000
+"""Entries of a listing that are held at a time: then it is asked for again from there."""
+
+
+@frozen
+class Source:
+    """What SOURCE names: where a server is, and the invite if it was one."""
+
+    places: tuple[Place, ...]
+    invite: FilesInvite | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Source:
+        """Return what an invite or HOST:PORT names; raises `BadInvite`."""
+        if "tp2p" in text.lower():
+            invite = FilesInvite.parse(text)
+            return cls(invite.places, invite)
+        try:
+            return cls((Place.parse(text),))
+        except BadInvite:
+            raise BadInvite(
+                "This is neither the invite of a file server, which begins with tp2p1:, nor HOST:PORT."
+            ) from None
+
+
+@frozen
+class Session:
+    """A server that is talked to, and the reactor that does it."""
+
+    reactor: Any
+    client: FilesClient
+
+    def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """Run what blocks."""
+        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), work, *args, **kwargs)
+
+    async def ask(self, question: Callable[[FilesConnection], Deferred[T]]) -> T:
+        """Ask until there is an answer, over a new connection if one breaks."""
+        while True:
+            connection = await self.client.connected()
+            try:
+                return await question(connection)
+            except TwistedP2PError as error:
+                if not is_passing(error):
+                    raise
+
+    async def entries(self, path: str, *, deep: bool = False, pattern: str = "") -> AsyncIterator[Sequence[FileEntry]]:
+        """Yield what the server lists, some thousand at a time; what it must not list is refused."""
+        after = ""
+        while True:
+            found: list[FileEntry] = []
+            whole = await self._some(path, deep, pattern, after, found)
+            for entry in found:
+                _check(entry, path)
+            if found:
+                after = found[-1].path
+                yield found
+            if whole:
+                return
+
+    async def _some(self, path: str, deep: bool, pattern: str, after: str, found: list[FileEntry]) -> bool:
+        """List until some thousand entries came; return whether that was all."""
+
+        def came(entries: Sequence[FileEntry]) -> None:
+            found.extend(entries)
+            if len(found) >= _ENTRIES_AT_ONCE:
+                self.reactor.callLater(0, asked.cancel)
+
+        connection = await self.client.connected()
+        asked = connection.listing(path, came, deep=deep, pattern=pattern, after=after)
+        try:
+            await asked
+        except TwistedP2PError as error:
+            if not is_passing(error):
+                raise
+            return False
+        except Exception:
+            if len(found) < _ENTRIES_AT_ONCE:
+                raise
+            return False
+        return True
+
+
+def _check(entry: FileEntry, path: str) -> None:
+    """Raise unless `entry` may stand in a listing of `path`: a server is not trusted with names."""
+    RelPath(entry.path)
+    if path and entry.path != path and not entry.path.startswith(path + "/"):
+        raise ProtocolViolation("The server lists what it was not asked for.")
+
+
+def remote_path(text: str) -> str:
+    """Return the path at the server that a person means: "", "." and "/" are the top. Raises `BadPath`."""
+    text = text.strip("/") if text.strip("/") else ""
+    if text in ("", "."):
+        return ""
+    return RelPath(text.removeprefix("./")).text
+
+
+def with_server(
+    source: Source, work: Callable[[Session], Coroutine[Any, Any, int]], *, patience: float = FILES_PATIENCE
+) -> None:
+    """Run `work` with a client of the server, and end the process with the status that it returns.
+
+    An error is one sentence and status 1; `NoSuchFile` is status 3; Ctrl-C is 130.
+    """
+    interrupted: list[bool] = []
+
+    def main(reactor: Any) -> Deferred[None]:
+        keep_steady(reactor)
+        network = TLSNetwork(reactor, DeviceKey.generate())
+        client = FilesClient(
+            network,
+            source.places,
+            keys=None if source.invite is None else source.invite.keys(),
+            pin=None if source.invite is None else source.invite.pin,
+            name=os.uname().nodename,
+            entropy=os.urandom,
+            random=SystemRandom(),
+            patience=patience,
+        )
+        running = Deferred.fromCoroutine(_in_words(work(Session(reactor, client))))
+
+        def interrupt(*_: object) -> None:
+            interrupted.append(True)
+            reactor.callFromThread(running.cancel)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, interrupt)
+        return running.addBoth(_closed, client)
+
+    try:
+        react(main)
+    except SystemExit as end:
+        if interrupted:
+            sys.exit(INTERRUPTED)
+        sys.exit(end.code)
+
+
+def _closed(result: Any, client: FilesClient) -> Any:
+    client.close()
+    return result
+
+
+async def _in_words(work: Coroutine[Any, Any, int]) -> None:
+    try:
+        status = await work
+    except NoSuchFile as error:
+        click.echo(f"twistedp2p: {error}", err=True)
+        raise SystemExit(NOTHING) from error
+    except TwistedP2PError as error:
+        click.echo(f"twistedp2p: {error}", err=True)
+        raise SystemExit(1) from error
+    if status:
+        raise SystemExit(status)
+
+
+def _source(context: click.Context, parameter: click.Parameter, value: str) -> Source:
+    return Source.parse(given_text(value, sys.stdin))
+
+
+def source_argument(function: Any) -> Any:
+    """Add SOURCE; the command gets a `Source`."""
+    return click.argument("source", metavar="SOURCE", callback=_source)(function)
+
+
+def give_up_option(function: Any) -> Any:
+    """Add ``--give-up``; the command gets `give_up`, seconds."""
+    return click.option(
+        "--give-up",
+        type=click.FloatRange(min=0),
+        default=FILES_PATIENCE,
+        show_default=True,
+        metavar="SECONDS",
+        help="End when the server can not be reached for this long.",
+    )(function)

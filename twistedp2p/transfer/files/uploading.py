@@ -1,0 +1,370 @@
+"""Putting many files onto a server over one connection: several at a time, each with its share of the bytes.
+
+A file is hashed here, then offered; the server says how much of that very content it has, and the rest is sent. What
+it has not acknowledged when a connection breaks, it asks for again over the next one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from attrs import define, frozen
+from blake3 import blake3
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from twistedp2p import limits
+from twistedp2p.disk.real import RealDisk
+from twistedp2p.disk.seam import Disk, FileKind, Name, OpenFile, Stat
+from twistedp2p.errors import FileChanged, NoSuchFile, TwistedP2PError
+from twistedp2p.paths import from_disk
+from twistedp2p.transfer.files.client import FilesClient, is_passing
+from twistedp2p.transfer.files.connection import Put
+from twistedp2p.transfer.files.fair import Fair, Priority
+from twistedp2p.transfer.files.on_disk import InThread, in_words
+from twistedp2p.transfer.files.progress import FileEvent, Totals, What
+from twistedp2p.transfer.files.walk import Found, walk
+
+__all__ = ["LocalFile", "Uploading", "local_files"]
+
+_AT_ONCE = limits.ANSWERS_AT_ONCE
+_TRIES = 3
+_FOUND_AT_ONCE = 500
+_EXECUTABLE = 0o111
+
+
+@frozen
+class LocalFile:
+    """A file or folder of this disk, and the path that it gets at the server."""
+
+    disk: Disk
+    name: Name
+    path: str
+    stat: Stat
+
+    @property
+    def folder(self) -> bool:
+        """Whether it is a folder."""
+        return self.stat.kind is FileKind.FOLDER
+
+
+async def local_files(top: Path, below: str, in_thread: InThread) -> AsyncIterator[LocalFile]:
+    """Yield the file `top`, or that folder and all files and folders in it, with their paths below `below`.
+
+    What is no file or folder, or has a name that can not travel, is left out. Raises `NoSuchFile`, or `BadPath` for
+    the name of `top` itself.
+    """
+    last = from_disk((os.fsencode(top.name),)).text
+    path = f"{below}/{last}" if below else last
+    kind, disk, name = await in_thread(_open_top, top)
+    yield LocalFile(disk, name, path, kind)
+    if kind.kind is FileKind.FOLDER:
+        found = walk(disk, Found("", (), kind), deep=True)
+        while some := await in_thread(lambda: list(islice(found, _FOUND_AT_ONCE))):
+            for one in some:
+                yield LocalFile(disk, one.name, f"{path}/{one.path}", one.stat)
+
+
+def _open_top(top: Path) -> tuple[Stat, Disk, Name]:
+    with in_words(str(top)):
+        above = RealDisk(os.fsencode(top.parent))
+        stat = above.stat((os.fsencode(top.name),))
+        if stat.kind is FileKind.FILE:
+            return stat, above, (os.fsencode(top.name),)
+        above.close()
+        if stat.kind is not FileKind.FOLDER:
+            raise NoSuchFile(f"{top} is {stat.kind.value}; only files and folders can be put.")
+        return stat, RealDisk(os.fsencode(top)), ()
+
+
+@define(eq=False)
+class _File:
+    local: LocalFile
+    priority: Priority
+    put: Put | None = None
+    opened: OpenFile | None = None
+    at: int = 0
+    sent: Deferred[None] | None = None
+    """Fires when all bytes were written."""
+
+
+class Uploading:
+    """Puts what is added, until `finish`.
+
+    Args:
+        client: reaches the server.
+        in_thread: runs what blocks.
+        heard: told what happens to each file.
+        overwrite: whether files with other content may be replaced.
+    """
+
+    def __init__(
+        self,
+        client: FilesClient,
+        in_thread: InThread,
+        *,
+        heard: Callable[[FileEvent], object] = lambda _: None,
+        overwrite: bool = False,
+    ) -> None:
+        self.totals = Totals()
+        self._client = client
+        self._in_thread = in_thread
+        self._heard = heard
+        self._overwrite = overwrite
+        self._waiting: dict[Priority, deque[_File]] = {priority: deque() for priority in Priority}
+        self._under_way: set[_File] = set()
+        self._fair: Fair[_File] = Fair()
+        self._sending = False
+        self._tasks: set[Deferred[None]] = set()
+        self._broken: Failure | None = None
+        self._ended: Deferred[None] | None = None
+        self._room: deque[Deferred[None]] = deque()
+
+    async def add(self, local: LocalFile, priority: Priority = Priority.NORMAL) -> None:
+        """Put a file, or make a folder; waits while too many files wait."""
+        while sum(map(len, self._waiting.values())) >= limits.FILES_WAITING and self._broken is None:
+            room: Deferred[None] = Deferred()
+            self._room.append(room)
+            await room
+        if self._broken is not None:
+            self._broken.raiseException()
+        if local.folder:
+            await self._make_folder(local)
+            return
+        self.totals.files += 1
+        self.totals.bytes += local.stat.size
+        self._waiting[priority].append(_File(local, priority))
+        self._begin_some()
+
+    def finish(self) -> Deferred[None]:
+        """Fires when something became of every file; fails if the server is lost for good. Cancel it to stop."""
+        self._ended = Deferred(lambda _: self.stop())
+        if self._broken is not None:
+            self._ended.errback(self._broken)
+        self._end_if_done()
+        return self._ended
+
+    def stop(self) -> None:
+        """Stop; the server keeps what it has for the next time."""
+        self._break(Failure(CancelledError()))
+
+    async def _make_folder(self, local: LocalFile) -> None:
+        try:
+            while True:
+                try:
+                    await (await self._client.connected()).make_folder(local.path)
+                    return
+                except TwistedP2PError as error:
+                    if not is_passing(error):
+                        raise
+        except TwistedP2PError as error:
+            if is_passing(error):
+                raise
+            self.totals.files += 1
+            self._failed_with(local, error)
+
+    def _begin_some(self) -> None:
+        for waiting in self._waiting.values():
+            while waiting and len(self._under_way) < _AT_ONCE and self._broken is None:
+                file = waiting.popleft()
+                self._under_way.add(file)
+                self._task(self._put(file))
+        while self._room and sum(map(len, self._waiting.values())) < limits.FILES_WAITING:
+            self._room.popleft().callback(None)
+        self._end_if_done()
+
+    async def _put(self, file: _File) -> None:
+        """Put one file, whatever breaks meanwhile."""
+        try:
+            for number in range(_TRIES):
+                try:
+                    await self._try(file)
+                    return
+                except FileChanged:
+                    if number == _TRIES - 1:
+                        raise
+        except TwistedP2PError as error:
+            if is_passing(error):
+                raise
+            self.totals.bytes_done -= file.at
+            self._failed_with(file.local, error)
+        finally:
+            self._under_way.discard(file)
+
+    async def _try(self, file: _File) -> None:
+        """Put the file as it is now."""
+        local = file.local
+        opened, stat, content = await self._in_thread(_read, local)
+        self.totals.bytes += stat.size - local.stat.size
+        file.local = local = LocalFile(local.disk, local.name, local.path, stat)
+        file.opened = opened
+        try:
+            while True:
+                try:
+                    await self._once(file, content)
+                    return
+                except TwistedP2PError as error:
+                    self.totals.bytes_done -= file.at
+                    file.at = 0
+                    if not is_passing(error):
+                        raise
+                    await self._client.connected()
+        finally:
+            file.opened = None
+            await self._in_thread(opened.close)
+
+    async def _once(self, file: _File, content: bytes) -> None:
+        """Put the file over the connection that there is."""
+        local, stat = file.local, file.local.stat
+        connection = await self._client.connected()
+        file.put = put = connection.put(
+            local.path,
+            size=stat.size,
+            mtime_ns=stat.mtime_ns,
+            executable=bool(stat.mode & _EXECUTABLE),
+            content=content,
+            overwrite=self._overwrite,
+        )
+        # Both fail with the same reason; who waits for one must not let the other go unheard.
+        put.done.addErrback(lambda failure: failure)
+        try:
+            try:
+                begun = await put.begun
+            finally:
+                if put.done.called:
+                    put.done.addErrback(lambda _: None)
+            file.at = begun.offset
+            self.totals.bytes_done += begun.offset
+            if begun.present:
+                await put.done
+                self.totals.files_skipped += 1
+                self._done(local, What.SKIPPED)
+                return
+            self.totals.bytes_resumed += begun.offset
+            self._heard(FileEvent(What.BEGUN, local.path, stat.size, begun.offset))
+            await self._send(file)
+            put.end()
+            await put.done
+            self._done(local, What.DONE)
+        except BaseException:
+            if not put.done.called:
+                put.done.addErrback(lambda _: None)
+                put.done.cancel()
+            raise
+        finally:
+            file.put = None
+
+    async def _send(self, file: _File) -> None:
+        """Return when all bytes of the file are written, each when it was its turn."""
+        if file.at >= file.local.stat.size:
+            return
+        file.sent = Deferred()
+        self._fair.add(file, file.priority)
+        if not self._sending:
+            self._sending = True
+            self._task(self._send_turns())
+        try:
+            await file.sent
+        finally:
+            self._fair.remove(file)
+            file.sent = None
+
+    async def _send_turns(self) -> None:
+        try:
+            while (file := self._fair.next()) is not None:
+                size = file.local.stat.size
+                length = min(limits.DOWNLOAD_RANGE, size - file.at)
+                self._fair.charge(file, length)
+                try:
+                    await self._send_piece(file, length)
+                except TwistedP2PError as error:
+                    self._sent(file, Failure(error))
+                    continue
+                if file.at >= size:
+                    self._sent(file, None)
+        finally:
+            self._sending = False
+
+    async def _send_piece(self, file: _File, length: int) -> None:
+        put, opened = file.put, file.opened
+        if put is None or opened is None:
+            return
+        data = await self._in_thread(opened.read_at, file.at, length)
+        if len(data) != length:
+            raise FileChanged(f"{file.local.path} became shorter while it was sent.")
+        if put.done.called:
+            await put.done
+        try:
+            await put.write(data)
+        except Exception:
+            # The connection closes; the put says why.
+            await put.done
+            raise
+        file.at += length
+        self.totals.moved += length
+        self.totals.bytes_done += length
+        self._heard(FileEvent(What.MOVED, file.local.path, file.local.stat.size, file.at))
+
+    def _sent(self, file: _File, failure: Failure | None) -> None:
+        self._fair.remove(file)
+        if file.sent is not None and not file.sent.called:
+            file.sent.callback(failure)
+
+    def _done(self, local: LocalFile, what: What) -> None:
+        self.totals.files_done += 1
+        self._heard(FileEvent(what, local.path, local.stat.size, local.stat.size))
+
+    def _failed_with(self, local: LocalFile, error: TwistedP2PError) -> None:
+        self.totals.files_failed += 1
+        self._heard(FileEvent(What.FAILED, local.path, local.stat.size, 0, error))
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = Deferred.fromCoroutine(work)
+        self._tasks.add(task)
+
+        def ended(result: object) -> None:
+            self._tasks.discard(task)
+            if isinstance(result, Failure):
+                self._break(result)
+            self._begin_some()
+
+        task.addBoth(ended)
+
+    def _break(self, failure: Failure) -> None:
+        if self._broken is not None:
+            return
+        self._broken = failure
+        for task in list(self._tasks):
+            task.cancel()
+        while self._room:
+            self._room.popleft().callback(None)
+        if self._ended is not None and not self._ended.called:
+            self._ended.errback(failure)
+
+    def _end_if_done(self) -> None:
+        busy = self._tasks or self._under_way or any(self._waiting.values())
+        if self._ended is not None and not self._ended.called and self._broken is None and not busy:
+            self._ended.callback(None)
+
+
+def _read(local: LocalFile) -> tuple[OpenFile, Stat, bytes]:
+    """Return the open file, what the disk says of it, and its content id; raises `FileChanged`."""
+    with in_words(local.path):
+        opened = local.disk.open(local.name)
+        try:
+            stat = opened.stat()
+            hasher = blake3()
+            for offset in range(0, stat.size, limits.READ_BYTES):
+                hasher.update(opened.read_at(offset, min(limits.READ_BYTES, stat.size - offset)))
+            now = opened.stat()
+            if (now.size, now.mtime_ns) != (stat.size, stat.mtime_ns):
+                raise FileChanged(f"{local.path} changes while it is read; put it again when it is quiet.")
+        except BaseException:
+            opened.close()
+            raise
+        return opened, stat, hasher.digest()
