@@ -266,6 +266,8 @@ FILES_PORT = 17413
 """The file server's default port."""
 
 # -- this machine -------------------------------------------------------------
+LARGE_BLOCK_BYTES = 128 * 1024
+"""Blocks of memory from this size on go back to the system when they are freed: pieces and chunks of large files."""
 SOCKET_PATH_BYTES = 103
 """Longest path of a UNIX socket that every system takes: Linux takes 107 bytes, macOS 103."""
 CHECK_SECONDS = 15.0

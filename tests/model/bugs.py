@@ -130,12 +130,13 @@ class _EagerReplica(Replica):
     def may_act(self) -> bool:
         return self.caught
 
-    def stage(self, entries: Iterable[tuple[str, Register]], numbers: Mapping[bytes, int]) -> None:
-        super().stage(entries, numbers)
+    def stage(self, entries: Iterable[tuple[str, Register]], numbers: Mapping[bytes, int]) -> set[str]:
+        new = super().stage(entries, numbers)
         view = View(self.store)
         for path, register in self._staged.items():
             view.set_record(path, join(view.record(path), register))
         self.joined |= view.commit()
+        return new
 
     def end_delta(self, cursor: int) -> set[str]:
         joined, self.joined = self.joined, set()
@@ -205,7 +206,8 @@ class OrderNotTotal(Rules):
 
 
 class _TrustingReplica(Replica):
-    def _check_mine(self, path: str, register: Register, rid: bytes) -> None:
+    @staticmethod
+    def _check_mine(path: str, register: Register, rid: bytes, mine: Register) -> None:
         """Believe that nobody can know more of this replica than itself."""
 
 

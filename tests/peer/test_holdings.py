@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from twistedp2p.limits import LIST_ITEMS
 from twistedp2p.messages import Address, PeerInfo
 from twistedp2p.peer.holdings import Holdings
 from twistedp2p.peer.values import Want
@@ -77,6 +78,34 @@ class HoldingsTests(SynchronousTestCase):
         self.assertEqual(self.holdings.sources(WANT), (set(), {ANNA, BEN}))
         self.holdings.learn([("p", 7, ())])
         self.assertEqual(self.holdings.sources(WANT), (set(), {ANNA, BEN}))
+
+    def test_news_of_what_is_here_takes_no_memory(self) -> None:
+        """What members hold is only noted of what is looked for, or of what a delta may still bring."""
+        self.holdings.learn([("p", 7, ()), ("q", 8, ())])
+        self.holdings.heard(9)
+        self.holdings.forget("p")
+        self.holdings.change_holders(2, [3, 7, 8], [])
+        self.assertEqual(self.holdings.noted, 1)
+        self.assertEqual(self.holdings.sources(evolve(WANT, path="q")), ({ANNA}, {BEN}))
+        self.holdings.change_holders(2, [9], [])
+        self.holdings.change_holders(3, [9], [9])
+        self.assertEqual(self.holdings.noted, 2)
+        self.holdings.learn([("p", 9, ())])
+        self.assertEqual(self.holdings.sources(WANT), ({ANNA}, {BEN}))
+        self.holdings.change_holders(2, [10], [])
+        self.holdings.forget("p")
+        self.holdings.heard(11)
+        self.assertEqual(self.holdings.noted, 1)
+        self.assertEqual(self.holdings.sources(evolve(WANT, path="q")), ({ANNA}, {BEN}))
+
+    def test_news_before_its_delta_is_bounded(self) -> None:
+        """Of items that no delta brought yet only so many are noted, whatever a tracker says."""
+        self.holdings.change_holders(2, range(LIST_ITEMS), [])
+        self.holdings.change_holders(3, range(2 * LIST_ITEMS), [])
+        self.assertEqual(self.holdings.noted, LIST_ITEMS)
+        self.holdings.learn([("p", LIST_ITEMS - 1, ()), ("q", LIST_ITEMS, ())])
+        self.assertEqual(self.holdings.sources(WANT), ({ANNA, BEN}, set()))
+        self.assertEqual(self.holdings.sources(evolve(WANT, path="q")), (set(), {ANNA, BEN}))
 
     def test_a_new_session_knows_nothing(self) -> None:
         """Numbers of members and items have another meaning in another session."""

@@ -395,6 +395,21 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual((made.record("q"), made.cursor, made.epoch), (one, 5, self.EPOCH))
         self.assertEqual((made.numbers, made.commits), ({b"1": 1, b"2": 2}, commits + 1))
 
+    def test_nothing_new_is_not_staged(self) -> None:
+        """What the index has already takes no memory until the end of a delta; its numbers are noted all the same."""
+        replica = self.session(5)
+        made = replica.store
+        assert isinstance(made, MemoryStore)
+        theirs = register((THEIRS, Live(X)))
+        made.apply(Change(records={"same": theirs, "later": join(theirs, register((Dot(THIRD, 1), Live(Y))))}))
+        new = replica.stage([("same", theirs), ("later", theirs), ("new", theirs)], {b"1": 1, b"2": 2})
+        self.assertEqual(new, {"new"})
+        self.assertEqual(replica.stage([("new", register((Dot(THIRD, 1), Live(Y))))], {}), {"new"})
+        self.assertTrue(replica.staging)
+        self.assertEqual(replica.end_delta(5), {"new"})
+        self.assertEqual(made.record("new"), made.record("later"))
+        self.assertEqual(made.numbers, {b"1": 1, b"2": 2})
+
     def test_torn_delta(self) -> None:
         """Of a delta whose end did not come nothing is joined, not even with a later one."""
         replica = self.session(5)

@@ -90,6 +90,19 @@ class SessionTests(BenchTestCase):
         self.assertEqual(list(bench.index.paths()), ["fine"])
         self.flushLoggedErrors()
 
+    def test_holders_of_what_is_here_are_not_noted(self) -> None:
+        """When a tracker tells everything anew, the loop hears only of what is new or still has to come."""
+        bench = self.bench()
+        bench.steps.welcome(welcome(target=1))
+        bench.steps.stage((entry(0, "theirs"),))
+        bench.steps.end_delta(1)
+        bench.save("mine")
+        bench.steps.take(bench.scan())
+        mine = Entry(0, encode_record("mine", bench.index.record("mine")), (2,))
+        bench.steps.welcome(welcome(epoch=b"f" * 16, target=3))
+        found = bench.steps.stage((mine, entry(1, "theirs"), entry(2, "more")))
+        self.assertEqual(found, [("theirs", 1, (2,)), ("more", 2, (2,))])
+
     def test_lost_index(self) -> None:
         """When others know more of this replica than its index, nothing is joined or taken until it began anew."""
         bench = self.bench()

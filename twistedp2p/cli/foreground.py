@@ -14,6 +14,7 @@ from twistedp2p.cli.logs import begin_showing
 from twistedp2p.cli.options import LogWish
 from twistedp2p.cli.running import Running, in_one_sentence
 from twistedp2p.cli.serving import Wish
+from twistedp2p.disk.memory import give_back_memory
 from twistedp2p.errors import FolderUnusable
 from twistedp2p.framing.steady import keep_steady
 from twistedp2p.home import Home, write_private
@@ -41,6 +42,7 @@ def run(
     log: LogWish,
 ) -> None:
     """Run a peer of `folder` until it is ended, and the process with it; raises SystemExit."""
+    give_back_memory()
     display, _ = begin_showing(log, [folder])
     options = PeerOptions(
         folder=folder,
@@ -74,6 +76,7 @@ def run(
 
 def run_all(home: Home, log: LogWish, *, waits: bool) -> None:
     """Run a peer for each folder that `home` knows until it is ended, and the process with it; raises SystemExit."""
+    give_back_memory()
     display, speakers = begin_showing(log, (member.folder for member in home.members()), named=True)
 
     def main(reactor: Any) -> Deferred[None]:

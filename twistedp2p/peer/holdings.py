@@ -1,13 +1,14 @@
 """Who is alive and who holds what, as the tracker told: whom to ask for a content. Volatile; never the truth.
 
-A holder that is listed wrongly costs a "not held"; one that is missing costs a detour over `others`.
+A holder that is listed wrongly costs a "not held"; one that is missing costs a detour over `others`. Only what this
+peer still has to get is noted: what members say of all else would grow for as long as a session lasts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from twistedp2p.limits import PEERS_PER_SHARE
+from twistedp2p.limits import LIST_ITEMS, PEERS_PER_SHARE
 from twistedp2p.messages import PeerInfo
 from twistedp2p.peer.values import Want
 
@@ -23,8 +24,15 @@ class Holdings:
         self._holders: dict[int, set[int]] = {}
         self._numbers: dict[str, set[int]] = {}
         self._paths: dict[int, str] = {}
+        self._early: dict[int, set[int]] = {}
+        self._heard = 0
         self._gone: dict[int, str] = {}
         self._me = -1
+
+    @property
+    def noted(self) -> int:
+        """Of how many items it is noted who holds them."""
+        return len(self._holders) + len(self._early)
 
     def new_session(self, member: int) -> None:
         """Begin anew: numbers of items and of members may mean something else now."""
@@ -33,6 +41,8 @@ class Holdings:
         self._holders.clear()
         self._numbers.clear()
         self._paths.clear()
+        self._early.clear()
+        self._heard = 0
         self._gone.clear()
         self._me = member
 
@@ -58,14 +68,28 @@ class Holdings:
         for path, number, holders in items:
             self._numbers.setdefault(path, set()).add(number)
             self._paths[number] = path
-            self._holders.setdefault(number, set()).update(holders)
+            known = self._holders.setdefault(number, set())
+            known.update(holders, self._early.pop(number, ()))
+
+    def heard(self, end: int) -> None:
+        """Note that a delta up to the number `end` is complete: what it did not bring, this peer does not look for."""
+        self._heard = end
+        for number in [number for number in self._early if number < end]:
+            del self._early[number]
 
     def change_holders(self, member: int, held: Iterable[int], lost: Iterable[int]) -> None:
-        """Take in what one member now holds and what it holds no more."""
+        """Take in what one member now holds and what it holds no more.
+
+        Of items that are not noted only those count that a delta may still bring, the first few thousand of them.
+        """
         for number in held:
-            self._holders.setdefault(number, set()).add(member)
+            if number in self._paths:
+                self._holders[number].add(member)
+            elif number >= self._heard and (number in self._early or len(self._early) < LIST_ITEMS):
+                self._early.setdefault(number, set()).add(member)
         for number in lost:
-            self._holders.get(number, set()).discard(member)
+            for noted in (self._holders, self._early):
+                noted.get(number, set()).discard(member)
 
     def gone_holders(self, path: str) -> tuple[str, ...]:
         """Return the names of members that held the content of `path` in this session and are gone."""

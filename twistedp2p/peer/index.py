@@ -433,6 +433,10 @@ class Index:
             raise self._db.damaged("a record is not what was written")
         return blob
 
+    def is_settled(self, path: str) -> bool:
+        """Return whether planning has nothing to do about a path of which there is a record."""
+        return self._db.one("SELECT 1 FROM records WHERE path = ? AND settled = 1", (path,)) is not None
+
     def unsettled(self, limit: int, after: str = "") -> list[str]:
         """Return up to `limit` paths, sorted and greater than `after`, that planning has something to do about."""
         found = self._db.all(

@@ -172,23 +172,33 @@ class Replica:
         self._in_session = True
         self._reach(cursor)
 
-    def stage(self, entries: Iterable[tuple[str, Register]], numbers: Mapping[bytes, int]) -> None:
-        """Take (a piece of) a delta; nothing is joined yet.
+    def stage(self, entries: Iterable[tuple[str, Register]], numbers: Mapping[bytes, int]) -> set[str]:
+        """Take (a piece of) a delta; nothing is joined yet. Return the paths of which it says something new.
 
-        Raises `IndexLost`, before anything is joined, if an entry knows more of this replica than its index
-        does at that path, or gives one of its dots another value.
+        What the index has already is not staged: after a restart of the tracker a delta has the whole share, and
+        most of it is here. Raises `IndexLost`, before anything is joined, if an entry knows more of this replica
+        than its index does at that path, or gives one of its dots another value.
         """
         self._staging = True
         rid = self.store.rid
+        new = set()
         for path, register in entries:
+            mine = self.store.record(path)
             if register.seen(rid):
-                self._check_mine(path, register, rid)
+                self._check_mine(path, register, rid, mine)
             before = self._staged.get(path)
-            self._staged[path] = register if before is None else join(before, register)
+            if before is not None:
+                self._staged[path] = join(before, register)
+            elif register != mine and join(mine, register) != mine:
+                self._staged[path] = register
+            else:
+                continue
+            new.add(path)
         self._numbers.update(numbers)
+        return new
 
-    def _check_mine(self, path: str, register: Register, rid: bytes) -> None:
-        mine = self.store.record(path)
+    @staticmethod
+    def _check_mine(path: str, register: Register, rid: bytes, mine: Register) -> None:
         if register.seen(rid) > mine.seen(rid):
             raise IndexLost(f"others know a later version of {path!r} by this peer than its index does")
         for dot, value in register.siblings:

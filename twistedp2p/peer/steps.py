@@ -147,9 +147,10 @@ class Steps:
         return Outcome()
 
     def stage(self, entries: tuple[Entry, ...]) -> list[tuple[str, int, tuple[int, ...]]]:
-        """Stage items of a delta; return (path, number, members that hold it) of those that can be used here.
+        """Stage items of a delta; return (path, number, members that hold it) of those that may be wanted here.
 
-        Raises `IndexLost`. An item that can not be used is skipped and named once in the log.
+        What is as it should be is left out: whoever holds it, nothing of it is asked for. An item that can not be used
+        is skipped and named once in the log. Raises `IndexLost`.
         """
         staged: list[tuple[str, Register]] = []
         items: list[tuple[str, int, tuple[int, ...]]] = []
@@ -168,11 +169,11 @@ class Steps:
             items.append((path, entry.number, entry.holders))
             numbers[self._key_of(entry.blob)] = entry.number
         try:
-            self._replica.stage(staged, numbers)
+            new = self._replica.stage(staged, numbers)
         except IndexLost:
             self._lost = True
             raise
-        return items
+        return [item for item in items if item[0] in new or not self._index.is_settled(item[0])]
 
     def _refuse(self, text: str) -> None:
         if text not in self._refused:

@@ -165,7 +165,12 @@ class Sync:
 
     def delta_end(self, end: int) -> Deferred[None]:
         """Join the staged delta; fires when it is committed, so that the next may come."""
-        return self._session_step(self._workers.state(self._steps.end_delta, end))
+
+        def joined(outcome: Outcome) -> Outcome:
+            self.holdings.heard(end)
+            return outcome
+
+        return self._session_step(self._workers.state(self._steps.end_delta, end).addCallback(joined))
 
     def announced(self, batch: int, numbers: tuple[int, ...]) -> None:
         """Note that the tracker has applied `batch` and gave these numbers to its items by key, in order."""

@@ -11,6 +11,7 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.usage import UsageError
 
+from twistedp2p.disk.memory import give_back_memory
 from twistedp2p.errors import BadInvite
 from twistedp2p.framing.steady import keep_steady
 from twistedp2p.home import Home
@@ -137,6 +138,7 @@ def makeService(options: Options) -> IService:
     """Return the service that shares the folder of `options`."""
     reactor: Any = global_reactor()
     keep_steady(reactor)
+    give_back_memory()
     peer = PeerService(reactor, options.peer_options())
     peer.stopped = reactor.stop
 

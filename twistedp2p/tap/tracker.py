@@ -8,6 +8,7 @@ from typing import ClassVar
 from twisted.application.service import IService
 from twisted.python.usage import UsageError
 
+from twistedp2p.disk.memory import give_back_memory
 from twistedp2p.framing.addresses import Advertised
 from twistedp2p.framing.steady import keep_steady
 from twistedp2p.home import Home
@@ -43,6 +44,7 @@ def makeService(options: Options) -> IService:
     advertise = options["advertise"]
     reactor = global_reactor()
     keep_steady(reactor)
+    give_back_memory()
     group = OneSentenceService()
     with in_one_sentence():
         tracker = TrackerService(
