@@ -642,6 +642,15 @@ class ItemTests(IndexCase):
         self.assertEqual(index.blobs([item_of("a", file(C[1], 2))]), [seal(encode_record("a", file(C[1], 2)))])
         self.assertRaises(KeyError, index.blobs, [item_of("a", file(C[1], 1))])
 
+    def test_forget_replaced(self) -> None:
+        """Replaced records go when nobody will ask for them; the current ones are still given."""
+        index = self.open()
+        for n in (1, 2):
+            index.apply(Change(records={"a": file(C[1], n)}))
+        index.forget_replaced()
+        self.assertRaises(KeyError, index.blobs, [item_of("a", file(C[1], 1))])
+        self.assertEqual(len(index.blobs([item_of("a", file(C[1], 2))])), 1)
+
     def test_replaced_with_number(self) -> None:
         """A record that the tracker has numbered is not kept: the tracker has it."""
         index = self.open()

@@ -79,6 +79,21 @@ class SessionTests(BenchTestCase):
         self.assertTrue(again.full)
         self.assertEqual(again.held, batch.held)
 
+    def test_replaced_records_are_kept_until_all_is_acknowledged(self) -> None:
+        """The tracker may ask for a record that was replaced meanwhile, until it has applied every batch."""
+        bench = self.bench()
+        bench.save("mine")
+        bench.take_in()
+        (batch,) = bench.steps.welcome(welcome()).batches
+        bench.save("mine", b"again")
+        (later,) = bench.steps.take(bench.scan()).batches
+        (key,) = batch.new_keys()
+        self.assertEqual(len(bench.steps.blobs((key,))), 1)
+        bench.steps.acknowledged(batch.number, (41,))
+        self.assertEqual(len(bench.steps.blobs((key,))), 1)
+        bench.steps.acknowledged(later.number, (42,))
+        self.assertEqual(bench.steps.blobs((key,)), [])
+
     def test_unusable_record(self) -> None:
         """A record that can not be used is skipped; those beside it are joined."""
         bench = self.bench()

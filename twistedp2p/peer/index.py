@@ -422,6 +422,10 @@ class Index:
         """
         return [self._blob(key) for key in keys]
 
+    def forget_replaced(self) -> None:
+        """Drop the records that were replaced: nothing that was announced is asked for any more."""
+        self._replaced.clear()
+
     def _blob(self, key: bytes) -> bytes:
         with self._db.lock:
             found = self._db.one(

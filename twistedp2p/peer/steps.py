@@ -213,6 +213,8 @@ class Steps:
         keys = self._announcer.acknowledged(number)
         if keys and len(keys) == len(numbers):
             self._index.apply(Change(numbers=dict(zip(keys, numbers, strict=True))))
+        if self._announcer.idle:
+            self._index.forget_replaced()
         return Outcome()
 
     def say_all(self, whole: bool) -> Outcome:
