@@ -55,6 +55,7 @@ class MemoryTransport:
         self.stalled = False
         self.producer: IPushProducer | None = None
         self.high_water = 65536
+        self.segment: int | None = None
         self.producer_paused = False
         self.channel: Callable[[bool], Channel]
         self.alpn: str | None = None
@@ -129,7 +130,7 @@ class MemoryTransport:
             self.lose(ConnectionDone())
             return True
         if self.outbox and not self.stalled and not self.other.paused:
-            data = self.outbox.pop(0)
+            data = self._next_segment()
             if not self.outbox and self.producer_paused and self.producer:
                 self.producer_paused = False
                 self.producer.resumeProducing()
@@ -140,6 +141,14 @@ class MemoryTransport:
             self.lose(ConnectionDone())
             return True
         return False
+
+    def _next_segment(self) -> bytes:
+        if self.segment is None:
+            return self.outbox.pop(0)
+        waits = b"".join(self.outbox)
+        data, rest = waits[: self.segment or None], waits[self.segment or len(waits) :]
+        self.outbox[:] = [rest] if rest else []
+        return data
 
 
 class Made(Factory):
@@ -169,6 +178,8 @@ class Hub:
     """(caller, host): such calls are refused."""
     silent: set[tuple[str, str]] = field(factory=set)
     """(caller, host): such calls get no answer."""
+    segment: int | None = None
+    """How many bytes of links that are made from now on arrive at once; 0: all that wait; None: as written."""
 
     def network(self, key: DeviceKey, host: str = "10.0.0.1") -> MemoryNetwork:
         """Return the network as the node with that key, at that address, sees it."""
@@ -204,6 +215,7 @@ class Hub:
         for end in (client_end, server_end):
             end.channel = lambda dialled: channel
             end.alpn = alpn if alpn == server_alpn else None
+            end.segment = self.segment
         client, server = factory.buildProtocol(there), server_factory.buildProtocol(here)
         assert client is not None
         client_end.protocol, server_end.protocol = client, server
