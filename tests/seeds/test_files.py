@@ -218,7 +218,7 @@ class OthersTests(DownloadsTestCase):
     def test_who_leaves_takes_nobody_along(self) -> None:
         """There one client's `exit`, or its broken connection, ended the server, and with it all others."""
         self.write("file", Random(1).randbytes(3 * MIB))
-        leaving, breaking = self.client(), self.client()
+        leaving, breaking, staying = self.client(), self.client(), self.client()
         token = self.token(breaking, "file")
         asked = breaking.read_range("file", token, 0, 3 * MIB, lambda *_: breaking.abort("the cable is cut"))
         self.add_all(self.downloads, self.files)
@@ -227,6 +227,8 @@ class OthersTests(DownloadsTestCase):
         self.wait(finished)
         self.same()
         self.refusal(asked, Unreachable)
+        self.assertEqual([entry.path for entry in self.listing(staying)], ["file"])
+        self.assertEqual(self.hub.dials, 1)
 
     def test_an_idle_client_costs_nothing(self) -> None:
         """There a server without work ran in a loop. Here it has nothing to do before it asks who is still there."""
