@@ -12,6 +12,7 @@ from tests.transfer.files.serving import READ, WRITE, ServingTestCase
 from tests.transfer.files.test_downloads import MIB, DownloadsTestCase
 from twistedp2p import limits
 from twistedp2p.errors import BadPath, CorruptContent, NoSuchFile, ProtocolViolation, Unreachable
+from twistedp2p.messages import Goodbye
 from twistedp2p.transfer.chunking import content_id_of
 from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.messages import FILES, ReadRange
@@ -223,7 +224,7 @@ class OthersTests(DownloadsTestCase):
         asked = breaking.read_range("file", token, 0, 3 * MIB, lambda *_: breaking.abort("the cable is cut"))
         self.add_all(self.downloads, self.files)
         finished = self.downloads.finish()
-        leaving.close()
+        leaving.close(Goodbye())
         self.wait(finished)
         self.same()
         self.refusal(asked, Unreachable)
