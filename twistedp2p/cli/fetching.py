@@ -11,7 +11,7 @@ from twistedp2p.disk.real import RealDisk
 from twistedp2p.disk.seam import Name
 from twistedp2p.errors import FolderUnusable, NoSuchFile
 from twistedp2p.paths import RelPath
-from twistedp2p.transfer.files.downloads import Downloads
+from twistedp2p.transfer.files.downloads import Downloads, Taken
 from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.messages import FileEntry
 from twistedp2p.transfer.files.progress import FileEvent, What
@@ -22,7 +22,7 @@ __all__ = ["Fetching"]
 class Fetching:
     """What is fetched into the folder `to`, which is made if it is missing; raises `FolderUnusable`."""
 
-    def __init__(self, session: Session, to: Path, moving: Moving, *, overwrite: bool) -> None:
+    def __init__(self, session: Session, to: Path, moving: Moving, *, taken: Taken) -> None:
         to = to.expanduser().absolute()
         try:
             to.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ class Fetching:
         self._missing = 0
         self._ended = False
         self._downloads = Downloads(
-            session.client, self._disk, session.in_thread, heard=self._heard, overwrite=overwrite
+            session.client, self._disk, session.in_thread, heard=self._heard, taken=taken
         )
 
     @property

@@ -17,6 +17,7 @@ from twistedp2p.cli.reaching import Session, Source, give_up_option, remote_path
 from twistedp2p.errors import FileChanged, NoSuchFile
 from twistedp2p.limits import RANGE_BYTES
 from twistedp2p.transfer.files.connection import FilesConnection
+from twistedp2p.transfer.files.downloads import Taken
 from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.messages import FileEntry
 
@@ -99,7 +100,7 @@ def command(
 
     async def work(session: Session) -> int:
         moving = moving_on("fetched", as_json=as_json, quiet=quiet)
-        fetching = Fetching(session, to, moving, overwrite=overwrite)
+        fetching = Fetching(session, to, moving, taken=Taken.OVERWRITE if overwrite else Taken.FAIL)
         try:
             for path in wanted:
                 await fetching.add(path, Priority.named(priority))

@@ -2,7 +2,7 @@
 
     dialler                                        tracker, or accepting peer
     1. Proof as DIAL_TRACKER, DIAL_PEER     -->    checks it; aborts without a byte if it is bad
-       or DIAL_FILES
+       or DIAL_FILES (ACCEPT_FILES by a client that its server dialled)
     2. checks it                            <--    a peer: Proof as ACCEPT_PEER
 
 The signature covers the exporter of the TLS connection (RFC 8446 section 7.5; RFC 9266), so that it can
@@ -39,6 +39,7 @@ class Role(Enum):
     DIAL_PEER = b"dial peer"
     ACCEPT_PEER = b"accept peer"
     DIAL_FILES = b"dial files"
+    ACCEPT_FILES = b"accept files"
 
 
 @frozen

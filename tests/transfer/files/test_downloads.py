@@ -16,7 +16,7 @@ from twistedp2p import limits
 from twistedp2p.disk.real import RealDisk
 from twistedp2p.errors import AlreadyThere, TwistedP2PError, Unreachable
 from twistedp2p.transfer.files.client import FilesClient
-from twistedp2p.transfer.files.downloads import Downloads
+from twistedp2p.transfer.files.downloads import Downloads, Taken
 from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.messages import FileEntry
 from twistedp2p.transfer.files.progress import FileEvent, What
@@ -150,10 +150,26 @@ class FetchingTests(DownloadsTestCase):
         self.assertEqual(downloads.totals.files_failed, 6)
         self.assertEqual({type(event.error) for event in self.events if event.what is What.FAILED}, {AlreadyThere})
         self.assertEqual({path.name: path.read_bytes() for path in self.to.iterdir() if path.is_file()}, before)
-        downloads = self.fetch(overwrite=True)
+        downloads = self.fetch(taken=Taken.OVERWRITE)
         self.assertEqual(downloads.totals.files_failed, 2)
         for name in before:
             self.assertEqual((self.to / name).read_bytes(), (self.root / name).read_bytes())
+
+    def test_a_free_name(self) -> None:
+        """Where another file is, a new one gets a free name, once; or it is left out, as was said."""
+        self.write("note.txt", b"theirs")
+        self.write("big", b"t" * MIB)
+        (self.to / "note.txt").write_bytes(b"mine")
+        (self.to / "big").write_bytes(b"mine")
+        self.assertEqual(self.fetch(taken=Taken.SKIP).totals.files_skipped, 2)
+        for _ in range(2):
+            self.fetch(taken=Taken.RENAME)
+            self.assertEqual(sorted(os.listdir(self.to)), ["big", "big (2)", "note (2).txt", "note.txt"])
+        self.assertEqual((self.to / "note (2).txt").read_bytes(), b"theirs")
+        self.assertEqual((self.to / "note.txt").read_bytes(), b"mine")
+        self.write("note.txt", b"theirs again")
+        self.fetch(taken=Taken.RENAME)
+        self.assertEqual((self.to / "note (3).txt").read_bytes(), b"theirs again")
 
     def test_a_file_that_changes_meanwhile(self) -> None:
         """A file that changes at the server after it was listed arrives as it is now."""

@@ -18,7 +18,12 @@ from twistedp2p.identity.codes import Place
 from twistedp2p.identity.share import ShareKeys
 from twistedp2p.transfer.files.connection import FilesConnection
 
-__all__ = ["FilesClient", "is_passing"]
+__all__ = ["FilesClient", "Make", "Way", "is_passing"]
+
+Make = Callable[[bool], FilesConnection]
+"""Makes a connection, given whether this side dials it."""
+Way = Callable[[Make], Deferred[Any]]
+"""A way to the server beside dialling it: makes connections as they come; fails if it leads nowhere."""
 
 
 def is_passing(error: BaseException) -> bool:
@@ -38,6 +43,7 @@ class FilesClient:
         entropy: random bytes, for nonces.
         random: for the waits before dialling again.
         patience: seconds for which it is dialled again and again, once it was there, before `connected` fails.
+        ways: to try when no address has answered.
     """
 
     def __init__(
@@ -51,9 +57,11 @@ class FilesClient:
         entropy: Callable[[int], bytes],
         random: Random,
         patience: float = limits.FILES_PATIENCE,
+        ways: Sequence[Way] = (),
     ) -> None:
         self._network = network
         self._places = tuple(places)
+        self._ways = tuple(ways)
         self._keys = keys
         self._pin = pin
         self._name = name
@@ -130,7 +138,7 @@ class FilesClient:
         wait = limits.BACKOFF_FIRST
         while True:
             try:
-                connection = await Attempts(self._network.clock, [self._to(place) for place in self._places]).first()
+                connection = await Attempts(self._network.clock, self._every_way()).first()
             except (WrongPeer, NoCommonVersion, BadInvite):
                 raise
             except TwistedP2PError:
@@ -144,42 +152,53 @@ class FilesClient:
                 self._was_connected = True
                 return connection
 
-    def _to(self, place: Place) -> Callable[[], Deferred[FilesConnection]]:
-        return lambda: self._attempt(place)
+    def _every_way(self) -> list[Callable[[], Deferred[FilesConnection]]]:
+        return [*(self._to(place) for place in self._places), *(self._by(way) for way in self._ways)]
 
-    def _attempt(self, place: Place) -> Deferred[FilesConnection]:
-        """Dial one place; the Deferred fires when the server has said welcome."""
-        dialling: Deferred[Any] | None = None
+    def _to(self, place: Place) -> Callable[[], Deferred[FilesConnection]]:
+        def dial(make: Make) -> Deferred[Any]:
+            return self._network.client(place.host, place.port, alpn=FILES_ALPN).connect(_Only(make))
+
+        return lambda: self._attempt(place.address, dial)
+
+    def _by(self, way: Way) -> Callable[[], Deferred[FilesConnection]]:
+        return lambda: self._attempt("the sender", way)
+
+    def _attempt(self, where: str, way: Way) -> Deferred[FilesConnection]:
+        """Go one way; the Deferred fires when the server has said welcome."""
+        going: list[Deferred[Any]] = []
         made: list[FilesConnection] = []
 
         def cancel(_: object) -> None:
-            if made:
-                made[0].abort("another address answered first, or nobody waits any more")
-            elif dialling is not None:
-                dialling.cancel()
+            for one in going:
+                one.cancel()
+            for connection in made:
+                connection.abort("another address answered first, or nobody waits any more")
 
         result: Deferred[FilesConnection] = Deferred(cancel)
 
         def opened(connection: FilesConnection) -> None:
-            if not result.called:
+            if result.called:
+                connection.abort("another connection is there already")
+            else:
                 self._connection = connection
                 result.callback(connection)
 
         def lost(connection: FilesConnection, reason: Failure) -> None:
+            made.remove(connection)
             if self._connection is connection:
                 self.bytes_in += connection.bytes_in
                 self.bytes_out += connection.bytes_out
                 self._connection = None
             if not result.called:
-                result.errback(_why_not_welcome(place, connection, reason))
+                result.errback(_why_not_welcome(where, connection, reason))
 
         def failed(failure: Failure) -> None:
             if not result.called:
-                text = failure.getErrorMessage() or failure.type.__name__ if failure.type else ""
-                result.errback(Failure(Unreachable(f"{place.address} can not be reached ({text}).")))
+                result.errback(_why_not_reached(where, failure))
 
-        factory = _Only(
-            lambda: FilesConnection(
+        def make(dialled: bool) -> FilesConnection:
+            connection = FilesConnection(
                 network=self._network,
                 keys=self._keys,
                 pin=self._pin,
@@ -187,21 +206,30 @@ class FilesClient:
                 entropy=self._entropy,
                 opened=opened,
                 lost=lost,
-            ),
-            made,
-        )
-        dialling = self._network.client(place.host, place.port, alpn=FILES_ALPN).connect(factory)
-        dialling.addErrback(failed)
+                dialled=dialled,
+            )
+            made.append(connection)
+            return connection
+
+        going.append(way(make))
+        going[0].addErrback(failed)
         return result
+
+
+def _why_not_reached(where: str, failure: Failure) -> Failure:
+    if failure.check(TwistedP2PError):
+        return failure
+    text = failure.getErrorMessage() or (failure.type.__name__ if failure.type else "")
+    return Failure(Unreachable(f"{where} can not be reached ({text})."))
 
 
 class _Refused(Unreachable):
     """The server hung up before it said a word: it does not know this invite."""
 
 
-def _why_not_welcome(place: Place, connection: FilesConnection, reason: Failure) -> Failure:
+def _why_not_welcome(where: str, connection: FilesConnection, reason: Failure) -> Failure:
     if isinstance(connection.ended, Unreachable) and connection.server_pin and connection.error is None:
-        text = f"The server at {place.address} hung up: it stops, or does not take this invite; then ask for a new one."
+        text = f"{where} hung up: it stops, or does not take this invite; then ask for a new one."
         return Failure(_Refused(text))
     return reason
 
@@ -264,14 +292,12 @@ class Attempts:
 class _Only(Factory):
     noisy = False
 
-    def __init__(self, make: Callable[[], FilesConnection], made: list[FilesConnection]) -> None:
+    def __init__(self, make: Make) -> None:
         self._make = make
-        self._made = made
 
     def buildProtocol(self, addr: object) -> FilesConnection:
         """Return the connection."""
-        self._made.append(self._make())
-        return self._made[0]
+        return self._make(True)
 
 
 def _sleep(network: Network, seconds: float) -> Deferred[None]:

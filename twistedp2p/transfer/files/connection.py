@@ -1,5 +1,7 @@
 """The client's side of one connection with a server of named files; `messages` tells the conversation.
 
+Whoever dialled, the client speaks first, once it knows the key of the other side.
+
 Every method that asks returns a Deferred (which can be awaited): it fails with what the server says, a class of
 `errors`, or with `Unreachable` when the connection is lost; cancelling it cancels the request. What came of a file is
 not verified here: who puts the ranges together compares the whole with `content_of`.
@@ -59,7 +61,7 @@ _VERSIONS = (1,)
 
 
 class FilesConnection(FrameProtocol):
-    """One connection with a server, which this side dialled; lives until it is lost or closed.
+    """One connection with a server; lives until it is lost or closed.
 
     `server` is the server's `FilesWelcome` once `opened` was called.
 
@@ -71,6 +73,7 @@ class FilesConnection(FrameProtocol):
         entropy: random bytes, for the nonce.
         opened: called with this connection once the server said `FilesWelcome`.
         lost: called with this connection and the reason, once, in whatever state it was.
+        dialled: whether this side dialled; a sender that this side can not reach dials itself.
     """
 
     def __init__(
@@ -83,8 +86,10 @@ class FilesConnection(FrameProtocol):
         entropy: Callable[[int], bytes],
         opened: Callable[[FilesConnection], object],
         lost: Callable[[FilesConnection, Failure], object],
+        dialled: bool = True,
     ) -> None:
-        super().__init__(network, FILES, alpn=FILES_ALPN, dialled=True)
+        super().__init__(network, FILES, alpn=FILES_ALPN, dialled=dialled)
+        self._dialled = dialled
         self.server: FilesWelcome | None = None
         self.server_pin = b""
         """The pin of the key that the server showed, 16 bytes."""
@@ -251,14 +256,15 @@ class FilesConnection(FrameProtocol):
 
     def secured(self, channel: Channel) -> None:
         """The server's key is known: make sure that it is the right one, and say who this is."""
-        self.server_pin = pin_of(channel.acceptor_spki)
+        self.server_pin = pin_of(channel.acceptor_spki if self._dialled else channel.dialler_spki)
         if self._pin is not None and self.server_pin != self._pin:
             self.ended = WrongPeer("Another server answers there than the one of this invite; ask for a new invite.")
             self.abort("another server than was dialled")
             return
         proof = None
         if self._keys is not None:
-            proof = prove(self._keys, Role.DIAL_FILES, channel, self._entropy(NONCE_BYTES))
+            role = Role.DIAL_FILES if self._dialled else Role.ACCEPT_FILES
+            proof = prove(self._keys, role, channel, self._entropy(NONCE_BYTES))
         self.send_message(FilesHello(self._name, _VERSIONS, proof))
 
     def message_received(self, message: object) -> None:

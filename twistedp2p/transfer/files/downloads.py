@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from enum import Enum
 from typing import Any
 
 from attrs import define, evolve, field
@@ -24,17 +25,26 @@ from twistedp2p.errors import AlreadyThere, CorruptContent, FileChanged, Twisted
 from twistedp2p.transfer.files.client import FilesClient, is_passing
 from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.fair import Fair, Priority
-from twistedp2p.transfer.files.local import LocalPart, Small, hash_of, make_part, place_small, sizes_of
+from twistedp2p.transfer.files.local import LocalPart, Small, free_name, hash_of, make_part, place_small, sizes_of
 from twistedp2p.transfer.files.messages import FileEntry
 from twistedp2p.transfer.files.on_disk import InThread, make_folders
 from twistedp2p.transfer.files.progress import FileEvent, Totals, What
 
-__all__ = ["Downloads"]
+__all__ = ["Downloads", "Taken"]
 
 _TRIES = 3
 """A file that changes at the server while it is fetched, or comes with other bytes, is begun anew so often."""
 _SMALL_AT_ONCE = 8
 """Requests for small files that are under way at the same time."""
+
+
+class Taken(Enum):
+    """What to do with a file where another one with other content has its name."""
+
+    FAIL = "fail"
+    OVERWRITE = "overwrite"
+    RENAME = "rename"  # NAME (2), NAME (3), ...
+    SKIP = "skip"
 
 
 @define(eq=False)
@@ -72,7 +82,7 @@ class Downloads:
         disk: the folder that targets are names in.
         in_thread: runs what blocks; of one file one call at a time.
         heard: told what happens to each file.
-        overwrite: whether files with other content may be replaced.
+        taken: what to do where a file with other content is.
         in_flight: bytes that may be asked for and not stored.
     """
 
@@ -85,7 +95,7 @@ class Downloads:
         in_thread: InThread,
         *,
         heard: Callable[[FileEvent], object] = lambda _: None,
-        overwrite: bool = False,
+        taken: Taken = Taken.FAIL,
         in_flight: int = limits.CONNECTION_BYTES_IN_FLIGHT,
     ) -> None:
         self.totals = Totals()
@@ -93,7 +103,8 @@ class Downloads:
         self._disk = disk
         self._in_thread = in_thread
         self._heard = heard
-        self._overwrite = overwrite
+        self._taken = taken
+        self._overwrite = taken is Taken.OVERWRITE
         self._room = in_flight
         self._waiting: dict[Priority, deque[_File]] = {priority: deque() for priority in Priority}
         self._small: dict[Priority, deque[_File]] = {priority: deque() for priority in Priority}
@@ -342,9 +353,9 @@ class Downloads:
             self._task(self._complete(file))
 
     async def _is_here(self, file: _File, size: int) -> bool:
-        """Return True if that very file is here, which is said; False if another is that may be replaced.
+        """Return True if nothing is left to do, which is said; False if the file is to be fetched.
 
-        Raises `AlreadyThere` if one is that may not.
+        Raises `AlreadyThere` if another one is in its way.
         """
         if size == file.entry.size:
             here = await self._in_thread(hash_of, self._disk, file.target)
@@ -354,9 +365,26 @@ class Downloads:
                 self._done(file, What.SKIPPED)
                 return True
         if size == -1 or not self._overwrite:
-            shown = b"/".join(file.target).decode(errors="replace")
-            raise AlreadyThere(f"{shown} is there already with other content; --overwrite replaces it.")
+            return await self._other_is_here(file)
         return False
+
+    async def _other_is_here(self, file: _File) -> bool:
+        """Something else has the name: do what was said about that; return whether nothing is left to do."""
+        shown = b"/".join(file.target).decode(errors="replace")
+        if self._taken is Taken.SKIP:
+            self.totals.bytes_done += file.entry.size
+            self.totals.files_skipped += 1
+            self._done(file, What.SKIPPED)
+            return True
+        if self._taken is not Taken.RENAME:
+            raise AlreadyThere(f"{shown} is there already with other content; --overwrite replaces it.")
+        content = await self._content_of(file)
+        file.target, same = await self._in_thread(free_name, self._disk, file.target, file.entry.size, content)
+        if same:
+            self.totals.bytes_done += file.entry.size
+            self.totals.files_skipped += 1
+            self._done(file, What.SKIPPED)
+        return same
 
     async def _content_of(self, file: _File) -> bytes:
         """Ask for the content id of a file until there is an answer."""

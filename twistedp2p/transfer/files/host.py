@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from twistedp2p import limits
 from twistedp2p.framing.addresses import Advertised
-from twistedp2p.framing.admission import Admission
+from twistedp2p.framing.admission import Admission, Ticket
 from twistedp2p.framing.listener import Listener
 from twistedp2p.framing.network import FILES_ALPN, Network
 from twistedp2p.transfer.files.server import Access, FilesServerProtocol
@@ -61,6 +61,14 @@ class FilesFactory(Factory):
         if ticket is None:
             self._log.warn("Turned away {address}: too many connections without a proof", address=addr)
             return None
+        return self._make(ticket, dialled=False)
+
+    def dialling(self, addr: IAddress) -> FilesServerProtocol | None:
+        """Return a protocol for a client that this side dials, because it wants that; None if there are too many."""
+        ticket = self._admission.enter(addr)
+        return None if ticket is None else self._make(ticket, dialled=True)
+
+    def _make(self, ticket: Ticket, *, dialled: bool) -> FilesServerProtocol:
         protocol = FilesServerProtocol(
             network=self._network,
             source=self._source,
@@ -69,6 +77,7 @@ class FilesFactory(Factory):
             name=self._name,
             once=self._once,
             opened=self._opened,
+            dialled=dialled,
         )
         self.connections.add(protocol)
         protocol.ended.addCallback(lambda _: self.connections.discard(protocol))

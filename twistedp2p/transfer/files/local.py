@@ -20,7 +20,7 @@ from twistedp2p.errors import AlreadyThere, CorruptContent, NoSpace, NoSuchFile,
 from twistedp2p.transfer.files.on_disk import make_folders
 from twistedp2p.transfer.files.uploads import reserve
 
-__all__ = ["LocalPart", "Small", "hash_of", "in_local_words", "make_part", "place_small", "sizes_of"]
+__all__ = ["LocalPart", "Small", "free_name", "hash_of", "in_local_words", "make_part", "place_small", "sizes_of"]
 
 
 @contextlib.contextmanager
@@ -67,6 +67,27 @@ def hash_of(disk: Disk, target: Name) -> bytes:
     """Return the content id of a file."""
     with disk.open(target) as opened:
         return _hash(opened, opened.stat().size).digest()
+
+
+def free_name(disk: Disk, target: Name, size: int, content: bytes) -> tuple[Name, bool]:
+    """Return the first of NAME (2), NAME (3), ... that is free, or has that very content: then True comes with it.
+
+    Raises `AlreadyThere` if none of the first thousand is.
+    """
+    stem, dot, extension = target[-1].rpartition(b".")
+    if not stem:
+        stem, dot, extension = target[-1], b"", b""
+    for number in range(2, 1000):
+        mark = b" (%d)" % number
+        room = limits.COMPONENT_BYTES - len(mark) - len(dot) - len(extension)
+        cut = stem[: max(room, 1)].decode(errors="ignore").encode()
+        name = (*target[:-1], cut + mark + dot + extension)
+        (here,) = sizes_of(disk, [name])
+        if here is None:
+            return name, False
+        if here == size and hash_of(disk, name) == content:
+            return name, True
+    raise AlreadyThere(f"{target[-1].decode(errors='replace')} is there a thousand times; make room for it.")
 
 
 class LocalPart:

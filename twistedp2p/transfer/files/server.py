@@ -32,7 +32,7 @@ from twistedp2p.errors import (
 from twistedp2p.framing.admission import Ticket
 from twistedp2p.framing.alarm import Alarm
 from twistedp2p.framing.frames import FrameProtocol
-from twistedp2p.framing.handshake import dialler_of, verify
+from twistedp2p.framing.handshake import acceptor_of, dialler_of, verify
 from twistedp2p.framing.network import FILES_ALPN, Network
 from twistedp2p.framing.requests import Answers
 from twistedp2p.identity.device import node_text
@@ -85,7 +85,7 @@ class Access:
 
 
 class FilesServerProtocol(FrameProtocol):
-    """One connection with a client, who dialled; made by `service`, lives until it is lost or closed.
+    """One connection with a client; made by `service`, lives until it is lost or closed.
 
     Args:
         network: the way to the others, with the key of this device.
@@ -95,6 +95,7 @@ class FilesServerProtocol(FrameProtocol):
         name: by which this side is shown to people.
         once: whether the source ends when all was received.
         opened: called with this protocol when the client may ask.
+        dialled: whether this side dialled, because the client asked for that.
     """
 
     _log = Logger()
@@ -109,8 +110,10 @@ class FilesServerProtocol(FrameProtocol):
         name: str,
         once: bool = False,
         opened: Callable[[FilesServerProtocol], object] | None = None,
+        dialled: bool = False,
     ) -> None:
-        super().__init__(network, FILES, alpn=FILES_ALPN, dialled=False)
+        super().__init__(network, FILES, alpn=FILES_ALPN, dialled=dialled)
+        self._dialled = dialled
         self.ended: Deferred[None] = Deferred()
         """Fires when the connection is gone and nothing is done for it any more."""
         self.node = b""
@@ -155,7 +158,7 @@ class FilesServerProtocol(FrameProtocol):
     def secured(self, channel: Channel) -> None:
         """The client's key is known; wait for what it says."""
         self._channel = channel
-        self.node = dialler_of(channel)
+        self.node = acceptor_of(channel) if self._dialled else dialler_of(channel)
 
     def message_received(self, message: object) -> None:
         """Take one message; what is not expected now raises ProtocolViolation, which aborts the connection."""
@@ -216,7 +219,7 @@ class FilesServerProtocol(FrameProtocol):
         if share_id not in self._access.readers | self._access.writers:
             raise BadProof("The other side has the invite of another server.")
         assert self._channel is not None
-        verify(hello.proof, Role.DIAL_FILES, self._channel, share_id)
+        verify(hello.proof, Role.ACCEPT_FILES if self._dialled else Role.DIAL_FILES, self._channel, share_id)
         return share_id in self._access.writers
 
     def _may(self) -> str:
