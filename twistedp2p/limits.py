@@ -320,3 +320,19 @@ ECHO_DATAGRAM_BYTES = 65536
 """Longest datagram read: longer than any that there can be."""
 ECHO_DATAGRAMS = 20_000
 """Datagrams sent back to one address in a second: as many as a core can, and a bound if it was forged."""
+ECHO_MESSAGE_BYTES = 16 * 1024 * 1024
+"""Longest message of `twistedp2p echo`."""
+ECHO_DATAGRAM_LEAST = 8
+"""Shortest datagram of `twistedp2p echo`: its number, by which it is known when it comes back."""
+ECHO_DATAGRAM_MOST = 65507
+"""Longest datagram of `twistedp2p echo`: what IPv4 leaves of 64 KiB."""
+ECHO_LOAD_BYTES = 1024**3
+"""Bytes that `twistedp2p echo` may have under way: it keeps them to compare what comes back."""
+ECHO_DIALS = 256
+"""Connections that `twistedp2p echo` dials at once: a burst of all would only fill the server's queue."""
+ECHO_PATIENCE = 30.0
+"""`twistedp2p echo` gives up a connection on which nothing came back for this long, seconds ..."""
+ECHO_DATAGRAM_PATIENCE = 1.0
+"""... and takes a datagram for lost after this."""
+ECHO_SOURCE_PORTS = 20_000
+"""Connections from one address of this machine: Linux has 28,232 ports for them, and some are still closing."""

@@ -14,6 +14,8 @@ from threading import Thread
 
 import pytest
 
+from tests.conftest import need_tool
+from tests.end_to_end.conftest import running_machine
 from tests.end_to_end.processes import LOCAL, Machine, Process
 
 HOST = "127.0.0.1"
@@ -23,13 +25,10 @@ DATA = random.Random(1).randbytes(5_000_000)
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    """Return a machine; what runs on it is ended, and must have ended well."""
-    found = Machine(tmp_path)
-    try:
-        yield found
-    finally:
-        found.close()
+def machine() -> Iterator[Machine]:
+    """A machine of the test's own."""
+    with running_machine() as made:
+        yield made
 
 
 def started(machine: Machine, *words: str) -> tuple[Process, list[int]]:
@@ -225,7 +224,7 @@ def test_idle(machine: Machine) -> None:
 
 def test_files_are_not_enough(machine: Machine) -> None:
     """A server that may have too few files open says how many it serves; it goes on when they are all taken."""
-    machine.enter = ("prlimit", "--nofile=256:256")
+    machine.enter = (need_tool("prlimit"), "--nofile=256:256")
     process, ports = started(machine, "--listen", LOCAL)
     assert "it serves 64 connections at once and not 20,000" in process.text()
     with ExitStack() as stack:

@@ -20,6 +20,7 @@ _COMMANDS = {
     "mv": "Rename a file or folder of a file server.",
     "put": "Put files and folders onto a file server.",
     "rm": "Remove files and folders of a file server.",
+    "echo": "Measure an echo server, and look at every byte.",
     "doctor": "Check what usually goes wrong.",
     "leave": "Make a shared folder an ordinary one again.",
     "pause": "Let a shared folder rest, over restarts too.",
