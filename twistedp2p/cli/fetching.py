@@ -32,6 +32,8 @@ class Fetching:
         self._session = session
         self._moving = moving
         self._missing = 0
+        self._priorities: dict[str, Priority] = {}
+        self._listing = 0
         self._ended = False
         self._downloads = Downloads(
             session.client, self._disk, session.in_thread, heard=self._heard, taken=taken
@@ -48,19 +50,28 @@ class Fetching:
     @property
     def idle(self) -> bool:
         """Whether something became of everything that was added."""
-        return self._downloads.totals.ended
+        return not self._listing and self._downloads.totals.ended
+
+    def check(self) -> None:
+        """Raise if the server is lost for good."""
+        self._downloads.check()
 
     async def add(self, path: str, priority: Priority) -> None:
-        """Fetch a file, a folder with all that is in it, or, "", everything."""
+        """Fetch a file, a folder with all that is in it, or, "", everything; returns when all of it is listed."""
+        self._priorities[path] = priority
+        self._listing += 1
         try:
-            await self._add(path, priority)
+            await self._add(path)
         except NoSuchFile as error:
             self._missing += 1
             self._moving.event(FileEvent(What.FAILED, path, 0, 0, error), self._downloads.totals)
+        finally:
+            self._listing -= 1
 
     def set_priority(self, path: str, priority: Priority) -> None:
         """Change the priority of a file, or of all that is still to come of a folder."""
-        self._downloads.set_priority_below(path, priority)
+        self._priorities[path] = priority
+        self._downloads.set_priority(path, priority)
 
     async def finish(self) -> None:
         """Return when something became of every file."""
@@ -73,16 +84,16 @@ class Fetching:
             self._downloads.stop()
             self._moving.end(self._downloads.totals)
 
-    async def _add(self, path: str, priority: Priority) -> None:
+    async def _add(self, path: str) -> None:
         above = len(path) - len(path.rpartition("/")[2])
         is_file = False
         async for entries in self._session.entries(path, deep=True):
             for entry in entries:
                 is_file = is_file or entry.path == path
-                await self._downloads.add(entry, _target(entry.path[above:]), priority)
+                await self._downloads.add(entry, _target(entry.path[above:]), self._priorities[path])
         if path and not is_file:
             # Also one that has nothing in it.
-            await self._downloads.add(FileEntry(path, True), _target(path[above:]), priority)
+            await self._downloads.add(FileEntry(path, True), _target(path[above:]))
 
     def _heard(self, event: FileEvent) -> None:
         self._moving.event(event, self._downloads.totals)

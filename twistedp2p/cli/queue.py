@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
 import click
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from twistedp2p.cli.reaching import remote_path
 from twistedp2p.cli.words import shown
@@ -27,7 +29,10 @@ class Queue(Protocol):
     def idle(self) -> bool:
         """Whether something became of everything that was added."""
 
-    async def add(self, path: str, priority: Priority) -> None:
+    def check(self) -> None:
+        """Raise if nothing can be fetched any more."""
+
+    def add(self, path: str, priority: Priority) -> Coroutine[Any, Any, None]:
         """Fetch a file or folder."""
 
     def set_priority(self, path: str, priority: Priority) -> None:
@@ -80,15 +85,24 @@ class QueueFile:
         self._known: dict[str, Priority] = {}
         self._said: set[str] = set()
         self._seen: tuple[int, int, int] | None = None
+        self._adding: set[Deferred[None]] = set()
+        self._broken: Failure | None = None
 
     async def follow(self) -> None:
         """Give the lines to the queue as they come, until everything is done, or for ever."""
-        while True:
-            if self._changed():
-                await self._take()
-            if self._until_done and self._queue.idle:
-                return
-            await self._wait()
+        try:
+            while True:
+                if self._changed():
+                    self._take()
+                if self._broken is not None:
+                    self._broken.raiseException()
+                self._queue.check()
+                if self._until_done and self._queue.idle:
+                    return
+                await self._wait()
+        finally:
+            for adding in list(self._adding):
+                adding.cancel()
 
     def _changed(self) -> bool:
         try:
@@ -101,21 +115,42 @@ class QueueFile:
         changed, self._seen = seen != self._seen, seen
         return changed
 
-    async def _take(self) -> None:
-        wanted, wrong = parse_queue(self._file.read_text("utf-8", errors="replace"), self._default)
+    def _take(self) -> None:
+        try:
+            text = self._file.read_text("utf-8", errors="replace")
+        except OSError as error:
+            self._seen = None  # so that it is looked at again
+            self._say(f"can not be read ({error.strerror})")
+            return
+        wanted, wrong = parse_queue(text, self._default)
         for sentence in wrong:
-            if sentence not in self._said:
-                self._said.add(sentence)
-                click.echo(f"twistedp2p: {self._file}, {sentence}", err=True)
-        # First, so that what is urgent now does not wait for the listing of what is new.
-        for path, priority in wanted.items():
+            self._say(sentence)
+        # The shallow first, so that what is said of a file outweighs what is said of its folder.
+        for path, priority in sorted(wanted.items(), key=lambda item: item[0].count("/") + bool(item[0])):
             if path in self._known and self._known[path] is not priority:
-                self._known[path] = priority
                 self._queue.set_priority(path, priority)
         for path, priority in sorted(wanted.items(), key=lambda item: -item[1]):
             if path not in self._known:
-                self._known[path] = priority
-                await self._queue.add(path, priority)
+                self._add(path, priority)
+        self._known.update(wanted)
+
+    def _add(self, path: str, priority: Priority) -> None:
+        """Have a path fetched. Its listing may take long, and must not keep others, or other priorities, waiting."""
+        adding = Deferred.fromCoroutine(self._queue.add(path, priority))
+        self._adding.add(adding)
+
+        def added(result: object) -> None:
+            self._adding.discard(adding)
+            if isinstance(result, Failure) and self._broken is None:
+                self._broken = result
+
+        adding.addBoth(added)
+
+    def _say(self, sentence: str) -> None:
+        """Say it once, however often it is read again."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            click.echo(f"twistedp2p: {self._file}, {sentence}", err=True)
 
     def _wait(self) -> Deferred[None]:
         call = self._reactor.callLater(LOOK, lambda: waiting.callback(None))

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThreadPool
 
@@ -109,10 +109,20 @@ class Session:
     async def _some(self, path: str, deep: bool, pattern: str, after: str, found: list[FileEntry]) -> bool:
         """List until some thousand entries came; return whether that was all."""
 
+        enough = False
+
         def came(entries: Sequence[FileEntry]) -> None:
+            nonlocal enough
             found.extend(entries)
-            if len(found) >= _ENTRIES_AT_ONCE:
-                self.reactor.callLater(0, asked.cancel)
+            if len(found) >= _ENTRIES_AT_ONCE and not enough:
+                # Not at once: what is under way goes on with this reply when it returns.
+                self.reactor.callLater(0, stop)
+
+        def stop() -> None:
+            nonlocal enough
+            if not asked.called:
+                enough = True
+                asked.cancel()
 
         connection = await self.client.connected()
         asked = connection.listing(path, came, deep=deep, pattern=pattern, after=after)
@@ -122,9 +132,9 @@ class Session:
             if not is_passing(error):
                 raise
             return False
-        except Exception:
-            if len(found) < _ENTRIES_AT_ONCE:
-                raise
+        except CancelledError:
+            if not enough:
+                raise  # a person ended it
             return False
         return True
 

@@ -73,6 +73,10 @@ class FilesClient:
         self._waiting: list[Deferred[FilesConnection]] = []
         self._closed = False
         self._was_connected = False
+        self._connected_at = 0.0
+        self._wait = limits.BACKOFF_FIRST
+        self._fruitless_since: float | None = None
+        """When the first of the last connections began that were lost before they were of any use; else None."""
         self.bytes_in = 0
         """Bytes of content that came over connections that are gone."""
         self.bytes_out = 0
@@ -133,24 +137,41 @@ class FilesClient:
             one.callback(result)
 
     async def _dial(self) -> FilesConnection:
-        """Dial until there is a connection, with longer and longer waits between."""
+        """Dial until there is a connection, with longer and longer waits between.
+
+        A connection that was of no use counts like none: a server that hangs up at each request is not dialled all
+        the time, nor for ever.
+        """
         began = self._network.clock.seconds()
-        wait = limits.BACKOFF_FIRST
+        if self._fruitless_since is not None:
+            began = self._fruitless_since
+            await self._pause(began, Unreachable("The server hangs up again and again; look what its log says."))
         while True:
             try:
                 connection = await Attempts(self._network.clock, self._every_way()).first()
             except (WrongPeer, NoCommonVersion, BadInvite):
                 raise
-            except TwistedP2PError:
-                left = began + self._patience - self._network.clock.seconds()
+            except TwistedP2PError as error:
                 # Who was never there is not waited for: the address may be wrong, or the invite void.
-                if left <= 0 or not self._was_connected:
+                if not self._was_connected:
                     raise
-                await _sleep(self._network, min(left, wait * (1 - self._random.random() / 2)))
-                wait = min(wait * 2, limits.BACKOFF_MOST)
+                await self._pause(began, error)
             else:
                 self._was_connected = True
                 return connection
+
+    async def _pause(self, began: float, error: TwistedP2PError) -> None:
+        """Wait before dialling again, longer each time; raises `error` if that was tried for long enough."""
+        left = began + self._patience - self._network.clock.seconds()
+        if left <= 0:
+            raise error
+        wait, self._wait = self._wait, min(self._wait * 2, limits.BACKOFF_MOST)
+        await _sleep(self._network, min(left, wait * (1 - self._random.random() / 2)))
+
+    def _was_of_use(self, connection: FilesConnection) -> bool:
+        """Whether a connection that was lost moved something, or was there for long."""
+        lived = self._network.clock.seconds() - self._connected_at
+        return bool(connection.bytes_in or connection.bytes_out) or lived >= limits.BACKOFF_MOST
 
     def _every_way(self) -> list[Callable[[], Deferred[FilesConnection]]]:
         return [*(self._to(place) for place in self._places), *(self._by(way) for way in self._ways)]
@@ -182,6 +203,7 @@ class FilesClient:
                 connection.abort("another connection is there already")
             else:
                 self._connection = connection
+                self._connected_at = self._network.clock.seconds()
                 result.callback(connection)
 
         def lost(connection: FilesConnection, reason: Failure) -> None:
@@ -190,6 +212,10 @@ class FilesClient:
                 self.bytes_in += connection.bytes_in
                 self.bytes_out += connection.bytes_out
                 self._connection = None
+                if self._was_of_use(connection):
+                    self._fruitless_since, self._wait = None, limits.BACKOFF_FIRST
+                elif self._fruitless_since is None:
+                    self._fruitless_since = self._connected_at
             if not result.called:
                 result.errback(_why_not_welcome(where, connection, reason))
 

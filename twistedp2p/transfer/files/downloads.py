@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from enum import Enum
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,9 +25,18 @@ from twistedp2p.errors import AlreadyThere, CorruptContent, FileChanged, Twisted
 from twistedp2p.transfer.files.client import FilesClient, is_passing
 from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.fair import Fair, Priority
-from twistedp2p.transfer.files.local import LocalPart, Small, free_name, hash_of, make_part, place_small, sizes_of
+from twistedp2p.transfer.files.local import (
+    LocalPart,
+    Small,
+    free_name,
+    hash_of,
+    make_local_folder,
+    make_part,
+    place_small,
+    sizes_of,
+)
 from twistedp2p.transfer.files.messages import FileEntry
-from twistedp2p.transfer.files.on_disk import InThread, make_folders
+from twistedp2p.transfer.files.on_disk import InThread
 from twistedp2p.transfer.files.progress import FileEvent, Totals, What
 
 __all__ = ["Downloads", "Taken"]
@@ -50,7 +59,8 @@ class Taken(Enum):
 @define(eq=False)
 class _File:
     entry: FileEntry
-    target: Name
+    wanted: Name
+    """The name that was asked for."""
     priority: Priority
     tries: int = 1
     active: bool = False
@@ -61,6 +71,11 @@ class _File:
     """Ranges (offset, length) that were asked for in vain."""
     came: dict[int, _Range] = field(factory=dict)
     writing: bool = False
+    target: Name = field(init=False)
+    """The name that it gets: another one if that is taken, and if that was said."""
+
+    def __attrs_post_init__(self) -> None:
+        self.target = self.wanted
 
     @property
     def path(self) -> str:
@@ -108,7 +123,8 @@ class Downloads:
         self._room = in_flight
         self._waiting: dict[Priority, deque[_File]] = {priority: deque() for priority in Priority}
         self._small: dict[Priority, deque[_File]] = {priority: deque() for priority in Priority}
-        self._files: dict[str, _File] = {}
+        self._files: dict[Name, _File] = {}
+        self._known: dict[Priority, int] = dict.fromkeys(Priority, 0)
         self._active: dict[Priority, int] = dict.fromkeys(Priority, 0)
         self._checking = 0
         self._small_requests = 0
@@ -121,34 +137,59 @@ class Downloads:
         self._tasks: set[Deferred[None]] = set()
         self._no_more = False
         self._broken: Failure | None = None
-        self._room_to_add: deque[Deferred[None]] = deque()
+        self._room_to_add: dict[Priority, deque[Deferred[None]]] = {priority: deque() for priority in Priority}
         self._ended: Deferred[None] | None = None
 
     # -- what the caller says --
 
     async def add(self, entry: FileEntry, target: Name, priority: Priority = Priority.NORMAL) -> None:
-        """Fetch a file to the name `target`, or make that folder; waits while too many files wait."""
-        while len(self._files) >= limits.FILES_WAITING and self._broken is None:
+        """Fetch a file to the name `target`, or make that folder; waits while too many files of its priority wait.
+
+        A file that is being fetched already is not counted twice: it gets the more urgent of the two priorities.
+        """
+        while self._known[priority] >= limits.FILES_WAITING and self._broken is None:
             room: Deferred[None] = Deferred()
-            self._room_to_add.append(room)
+            self._room_to_add[priority].append(room)
             await room
-        if self._broken is not None:
-            self._broken.raiseException()
-        if entry.folder:
-            await self._in_thread(make_folders, self._disk, target)
-            return
+        self.check()
         file = _File(entry, target, priority)
+        other = self._files.get(target)
+        if other is not None and other.path == entry.path:
+            self._set_priority(other, max(priority, other.priority))
+            return
+        if entry.folder:
+            await self._make_folder(file)
+            return
         self.totals.files += 1
         self.totals.bytes += entry.size
-        self._files[entry.path] = file
+        if other is not None:
+            self.totals.files_failed += 1
+            error = AlreadyThere(f"{other.path} is fetched to the same name; fetch them to two folders.")
+            self._heard(FileEvent(What.FAILED, entry.path, entry.size, 0, error))
+            return
+        self._files[target] = file
+        self._known[priority] += 1
         self._waiting[priority].append(file)
         self._pump()
 
     def set_priority(self, path: str, priority: Priority) -> bool:
-        """Change the priority of a file from its next range on; return whether it is still to be fetched."""
-        file = self._files.get(path)
-        if file is None:
-            return False
+        """Change the priority of a file, or of what is below a folder, from the next range on; "" is everything.
+
+        Returns whether any of it is still to be fetched.
+        """
+        found = [
+            file
+            for file in self._files.values()
+            if not path or file.path == path or file.path.startswith(f"{path}/")
+        ]
+        for file in found:
+            self._set_priority(file, priority)
+        self._pump()
+        return bool(found)
+
+    def _set_priority(self, file: _File, priority: Priority) -> None:
+        if file.priority is priority:
+            return
         if file in self._waiting[file.priority]:
             self._waiting[file.priority].remove(file)
             self._waiting[priority].append(file)
@@ -160,16 +201,11 @@ class Downloads:
         elif file.active:
             self._active[file.priority] -= 1
             self._active[priority] += 1
+        self._known[file.priority] -= 1
+        self._known[priority] += 1
+        self._let_add(file.priority)
         file.priority = priority
         self._fair.set_weight(file, priority)
-        self._pump()
-        return True
-
-    def set_priority_below(self, path: str, priority: Priority) -> None:
-        """Change the priority of a file, or of all that is still to be fetched of a folder; "" is everything."""
-        for known in list(self._files):
-            if not path or known == path or known.startswith(f"{path}/"):
-                self.set_priority(known, priority)
 
     def finish(self) -> Deferred[None]:
         """Fires when something became of every file, and small ones are flushed; nothing may be added any more.
@@ -182,6 +218,11 @@ class Downloads:
             self._ended.errback(self._broken)
         self._end_if_done()
         return self._ended
+
+    def check(self) -> None:
+        """Raise if everything ended, because the server is lost for good or `stop` was called."""
+        if self._broken is not None:
+            self._broken.raiseException()
 
     def stop(self) -> None:
         """Stop fetching; what came is kept for the next time."""
@@ -488,11 +529,10 @@ class Downloads:
 
     def _again_or_failed(self, file: _File, error: TwistedP2PError) -> None:
         """Begin a file anew that changed at the server or came wrong; anything else is said."""
-        if self._files.get(file.path) is not file:
+        if self._files.get(file.wanted) is not file:
             return  # another range of it said so before
         if isinstance(error, (FileChanged, CorruptContent)) and file.tries < _TRIES:
             self._let_go(file, drop=True)
-            del self._files[file.path]
             self._task(self._anew(file))
         else:
             self._give_up(file, error)
@@ -500,28 +540,29 @@ class Downloads:
     async def _anew(self, file: _File) -> None:
         """Ask for the state that a file has now, and fetch that."""
         found: list[FileEntry] = []
-        anew = _File(file.entry, file.target, file.priority, file.tries + 1)
-        self._files[file.path] = anew
+        anew = _File(file.entry, file.wanted, file.priority, file.tries + 1)
+        self._files[file.wanted] = anew
         try:
-            while not found:
+            while True:
+                found.clear()
                 try:
                     await (await self._now()).listing(file.path, found.extend)
                     break
                 except TwistedP2PError as error:
                     if not is_passing(error):
                         raise
-            (entry,) = found
-            if entry.folder:
-                raise FileChanged(f"{file.path} is a folder now.")
+            if len(found) != 1 or found[0].folder or found[0].path != file.path:
+                raise FileChanged(f"{file.path} is no file any more.")
+            entry = found[0]
         except TwistedP2PError as error:
             self._failed(anew, error)
             return
         self.totals.bytes += entry.size - file.entry.size
-        anew.entry = evolve(entry)
+        anew.entry = entry
         self._waiting[anew.priority].append(anew)
 
     def _give_up(self, file: _File, error: TwistedP2PError) -> None:
-        if self._files.get(file.path) is file:
+        if self._files.get(file.wanted) is file:
             self._let_go(file)
             self._failed(file, error)
 
@@ -543,20 +584,34 @@ class Downloads:
             self._active[file.priority] -= 1
 
     def _failed(self, file: _File, error: TwistedP2PError) -> None:
-        self._files.pop(file.path, None)
+        self._forget(file)
         self.totals.files_failed += 1
         self._heard(FileEvent(What.FAILED, file.path, file.entry.size, 0, error))
-        self._let_add()
+        self._let_add(file.priority)
 
     def _done(self, file: _File, what: What) -> None:
-        self._files.pop(file.path, None)
+        self._forget(file)
         self.totals.files_done += 1
         self._heard(FileEvent(what, file.path, file.entry.size, file.entry.size))
-        self._let_add()
+        self._let_add(file.priority)
 
-    def _let_add(self) -> None:
-        while self._room_to_add and len(self._files) < limits.FILES_WAITING:
-            self._room_to_add.popleft().callback(None)
+    def _forget(self, file: _File) -> None:
+        if self._files.pop(file.wanted, None) is not None:
+            self._known[file.priority] -= 1
+
+    def _let_add(self, priority: Priority) -> None:
+        waiting = self._room_to_add[priority]
+        if waiting and self._known[priority] < limits.FILES_WAITING:
+            waiting.popleft().callback(None)
+
+    async def _make_folder(self, folder: _File) -> None:
+        """Make a folder that is listed; if that can not be, say so, and go on."""
+        try:
+            await self._in_thread(make_local_folder, self._disk, folder.target)
+        except TwistedP2PError as error:
+            self.totals.files += 1
+            self.totals.files_failed += 1
+            self._heard(FileEvent(What.FAILED, folder.path, 0, 0, error))
 
     # -- tasks --
 
@@ -583,8 +638,9 @@ class Downloads:
         for file in self._files.values():
             if file.part is not None:
                 self._in_thread(file.part.close).addErrback(lambda _: None)
-        while self._room_to_add:
-            self._room_to_add.popleft().callback(None)
+        for waiting in self._room_to_add.values():
+            while waiting:
+                waiting.popleft().callback(None)
         if self._ended is not None and not self._ended.called:
             self._ended.errback(failure)
 

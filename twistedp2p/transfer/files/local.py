@@ -20,7 +20,17 @@ from twistedp2p.errors import AlreadyThere, CorruptContent, NoSpace, NoSuchFile,
 from twistedp2p.transfer.files.on_disk import make_folders
 from twistedp2p.transfer.files.uploads import reserve
 
-__all__ = ["LocalPart", "Small", "free_name", "hash_of", "in_local_words", "make_part", "place_small", "sizes_of"]
+__all__ = [
+    "LocalPart",
+    "Small",
+    "free_name",
+    "hash_of",
+    "in_local_words",
+    "make_local_folder",
+    "make_part",
+    "place_small",
+    "sizes_of",
+]
 
 
 @contextlib.contextmanager
@@ -32,13 +42,11 @@ def in_local_words(name: Name) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoSpace(f"The disk is full; there is no room for {shown}.") from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise NotWritable(f"{shown} can not be written ({error.strerror}).") from error
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EINVAL, errno.ENAMETOOLONG):
             raise NoSuchFile(f"{shown} can not be written here ({error.strerror}).") from error
         if error.errno in (errno.EEXIST, errno.EISDIR):
             raise AlreadyThere(f"{shown} is there already.") from error
-        raise
+        raise NotWritable(f"{shown} can not be read or written here ({error.strerror}).") from error
 
 
 def part_name(target: Name, source: bytes) -> Name:
@@ -65,7 +73,7 @@ def sizes_of(disk: Disk, targets: Sequence[Name]) -> list[int | None]:
 
 def hash_of(disk: Disk, target: Name) -> bytes:
     """Return the content id of a file."""
-    with disk.open(target) as opened:
+    with in_local_words(target), disk.open(target) as opened:
         return _hash(opened, opened.stat().size).digest()
 
 
@@ -88,6 +96,12 @@ def free_name(disk: Disk, target: Name, size: int, content: bytes) -> tuple[Name
         if here == size and hash_of(disk, name) == content:
             return name, True
     raise AlreadyThere(f"{target[-1].decode(errors='replace')} is there a thousand times; make room for it.")
+
+
+def make_local_folder(disk: Disk, name: Name) -> None:
+    """Make a folder and those above it, as far as they are missing."""
+    with in_local_words(name):
+        make_folders(disk, name)
 
 
 class LocalPart:
