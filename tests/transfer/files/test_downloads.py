@@ -9,17 +9,22 @@ from random import Random
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.interfaces import IAddress
 
-from tests.transfer.files.serving import ServingTestCase, in_line
+from tests.framing.memory import Made
+from tests.transfer.files.serving import ACCESS, SERVER, WHERE, ServingTestCase, in_line
 from tests.transfer.nodes import device
 from twistedp2p import limits
 from twistedp2p.disk.real import RealDisk
 from twistedp2p.errors import AlreadyThere, TwistedP2PError, Unreachable
+from twistedp2p.framing.admission import Admission
+from twistedp2p.framing.network import FILES_ALPN
 from twistedp2p.transfer.files.client import FilesClient
 from twistedp2p.transfer.files.downloads import Downloads, Taken
 from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.messages import FileEntry
 from twistedp2p.transfer.files.progress import FileEvent, What
+from twistedp2p.transfer.files.server import FilesServerProtocol
 
 OLD = 1_600_000_000 * 10**9
 MIB = 1024 * 1024
@@ -239,6 +244,106 @@ class FetchingTests(DownloadsTestCase):
         client.close()
 
 
+class TwiceTests(DownloadsTestCase):
+    """Files and folders that are named more than once, or are in the way of each other."""
+
+    def entry(self, path: str) -> FileEntry:
+        """Return what the server says of a file."""
+        (entry,) = self.listing(self.client(), path)
+        return entry
+
+    def add(self, entry: FileEntry, target: str, priority: Priority = Priority.NORMAL) -> None:
+        """Add a file to be fetched to the path `target`; nothing is delivered yet."""
+        adding = self.downloads.add(entry, tuple(target.encode().split(b"/")), priority)
+        self.successResultOf(ensureDeferred(adding))
+
+    def test_the_same_file_twice(self) -> None:
+        """A file that is added while it is fetched comes once, with the most urgent of its priorities."""
+        for size in (7, 2 * MIB):
+            self.write(f"{size}", os.urandom(size))
+        for entry in [self.entry("7"), self.entry(f"{2 * MIB}")]:
+            for priority in (Priority.NORMAL, Priority.HIGH, Priority.LOW):
+                self.add(entry, entry.path, priority)
+        self.assertEqual([file.priority for file in self.downloads._files.values()], [Priority.HIGH] * 2)
+        self.wait(self.downloads.finish())
+        self.same()
+        self.assertEqual((self.downloads.totals.files, self.downloads.totals.files_done), (2, 2))
+
+    def test_to_two_places(self) -> None:
+        """A file that is wanted at two places comes to both."""
+        for size in (7, 2 * MIB):
+            self.write(f"{size}", os.urandom(size))
+        for entry in [self.entry("7"), self.entry(f"{2 * MIB}")]:
+            self.add(entry, entry.path)
+            self.add(entry, f"folder/{entry.path}")
+        self.wait(self.downloads.finish())
+        served = tree(self.root)
+        below = {f"folder/{path}": data for path, data in served.items()}
+        self.assertEqual(tree(self.to), {**served, "folder": None, **below})
+
+    def test_two_files_to_one_name(self) -> None:
+        """Of two files that are wanted under one name at a time one comes, and the other is said to be in the way."""
+        self.write("a/file", bytes(2 * MIB))
+        self.write("b/file", b"other")
+        one, other = self.entry("a/file"), self.entry("b/file")
+        self.add(one, "file")
+        self.add(other, "file")
+        self.wait(self.downloads.finish())
+        self.assertEqual(tree(self.to), {"file": bytes(2 * MIB)})
+        (failed,) = (event for event in self.events if event.what is What.FAILED)
+        self.assertEqual(failed.path, "b/file")
+        self.assertIn("a/file is fetched to the same name", str(failed.error))
+        self.assertTrue(self.downloads.totals.ended)
+
+    def test_a_folder_that_can_not_be_made(self) -> None:
+        """Where a file or a link is in the way of a folder, that is said, and all else arrives."""
+        (self.root / "folder").mkdir()
+        (self.root / "link").mkdir()
+        self.write("file", b"1")
+        (self.to / "folder").write_bytes(b"in the way")
+        (self.to / "link").symlink_to(self.root)
+        downloads, client = self.begin()
+        self.add_all(downloads, client)
+        self.wait(downloads.finish())
+        self.assertEqual((self.to / "file").read_bytes(), b"1")
+        failed = sorted(event.path for event in self.events if event.what is What.FAILED)
+        self.assertEqual(failed, ["folder", "link"])
+        self.assertTrue((self.to / "link").is_symlink())
+        client.close()
+
+    def test_urgent_ones_do_not_wait_for_room(self) -> None:
+        """However many files of one priority wait, there is room for those of another."""
+        self.patch(limits, "FILES_WAITING", 2)
+        for name in ("a", "b", "c", "urgent"):
+            self.write(name, bytes(MIB))
+        entries = {name: self.entry(name) for name in ("a", "b", "c", "urgent")}
+        order: list[str] = []
+        self.downloads._heard = lambda event: order.append(event.path) if event.what is What.DONE else None
+        for name in ("a", "b"):
+            self.successResultOf(ensureDeferred(self.downloads.add(entries[name], (name.encode(),), Priority.LOW)))
+        third = ensureDeferred(self.downloads.add(entries["c"], (b"c",), Priority.LOW))
+        self.assertNoResult(third)
+        adding = self.downloads.add(entries["urgent"], (b"urgent",), Priority.CRITICAL)
+        self.successResultOf(ensureDeferred(adding))
+        self.wait(third)
+        self.wait(self.downloads.finish())
+        self.same()
+
+    def test_a_file_that_becomes_something_else(self) -> None:
+        """A file that is a folder, or nothing, when it is asked for is said to be no file any more."""
+        entries = []
+        for name in ("small", "large"):
+            self.write(name, bytes(MIB) if name == "large" else b"1")
+            entries.append(self.entry(name))
+            (self.root / name).unlink()
+            (self.root / name).mkdir()
+        for entry in entries:
+            self.successResultOf(ensureDeferred(self.downloads.add(entry, (entry.path.encode(),))))
+        self.wait(self.downloads.finish())
+        self.assertEqual(tree(self.to), {})
+        self.assertEqual(self.downloads.totals.files_failed, 2)
+
+
 class BreakingTests(DownloadsTestCase):
     """Connections that break, and downloads that are stopped."""
 
@@ -369,7 +474,19 @@ class FairnessTests(DownloadsTestCase):
         self.assertEqual(changed, [True])
         self.assertFalse(self.downloads.set_priority("large", Priority.LOW))
         self.assertFalse(self.downloads.set_priority("nothing", Priority.LOW))
+        self.assertEqual(set(self.downloads._known.values()), {0})
         self.assertEqual(set(self.downloads._active.values()), {0})
+
+
+class Falling(FilesServerProtocol):
+    """A server that hangs up whenever it is asked for something."""
+
+    def message_received(self, message: object) -> None:
+        """Hang up once the client was let in."""
+        if self.proven:
+            self.abort("the server falls over")
+        else:
+            super().message_received(message)
 
 
 class ReachingTests(DownloadsTestCase):
@@ -406,3 +523,26 @@ class ReachingTests(DownloadsTestCase):
         self.hub.pass_time(limits.NEXT_ADDRESS)
         self.successResultOf(connected)
         client.close()
+
+    def test_a_server_that_hangs_up_again_and_again(self) -> None:
+        """A server that hangs up whenever it is asked is dialled with longer and longer waits, and not for ever."""
+        self.write("file", b"1")
+        (entry,) = self.listing(self.client(), "file")
+        network = self.hub.network(device(SERVER), WHERE[0])
+        admission = Admission()
+
+        def falling(address: IAddress | None) -> Falling:
+            assert address is not None
+            ticket = admission.enter(address)
+            assert ticket is not None
+            return Falling(network=network, source=self.folder, access=ACCESS, ticket=ticket, name="falling")
+
+        network.listen(f"tcp:{WHERE[1]}", Made(falling), alpn=FILES_ALPN)
+        self.successResultOf(ensureDeferred(self.downloads.add(entry, (b"file",))))
+        finished = self.downloads.finish()
+        before = self.hub.dials
+        self.hub.pass_time(60)
+        self.assertLessEqual(self.hub.dials - before, 15)
+        self.assertNoResult(finished)
+        self.hub.pass_time(limits.FILES_PATIENCE)
+        self.assertIn("again and again", str(self.failureResultOf(finished, Unreachable).value))

@@ -178,9 +178,7 @@ class Downloads:
         Returns whether any of it is still to be fetched.
         """
         found = [
-            file
-            for file in self._files.values()
-            if not path or file.path == path or file.path.startswith(f"{path}/")
+            file for file in self._files.values() if not path or file.path == path or file.path.startswith(f"{path}/")
         ]
         for file in found:
             self._set_priority(file, priority)
