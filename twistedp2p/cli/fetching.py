@@ -28,16 +28,14 @@ class Fetching:
             to.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FolderUnusable(f"The folder {to} can not be made ({error.strerror}); choose another --to.") from error
-        self._disk = RealDisk(os.fsencode(to))
+        self.disk = RealDisk(os.fsencode(to))
         self._session = session
         self._moving = moving
         self._missing = 0
         self._priorities: dict[str, Priority] = {}
         self._listing = 0
         self._ended = False
-        self._downloads = Downloads(
-            session.client, self._disk, session.in_thread, heard=self._heard, taken=taken
-        )
+        self._downloads = Downloads(session.client, self.disk, session.in_thread, heard=self._heard, taken=taken)
 
     @property
     def status(self) -> int:

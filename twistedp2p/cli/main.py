@@ -21,6 +21,8 @@ _COMMANDS = {
     "put": "Put files and folders onto a file server.",
     "rm": "Remove files and folders of a file server.",
     "echo": "Measure an echo server, and look at every byte.",
+    "receive": "Receive what somebody sends, by a code.",
+    "send": "Send files and folders to somebody, by a code.",
     "doctor": "Check what usually goes wrong.",
     "leave": "Make a shared folder an ordinary one again.",
     "pause": "Let a shared folder rest, over restarts too.",

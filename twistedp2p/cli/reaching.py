@@ -15,6 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThreadPool
 
+from twistedp2p.cli.calling_back import TrackerWay
 from twistedp2p.errors import BadInvite, NoSuchFile, ProtocolViolation, TwistedP2PError
 from twistedp2p.framing.steady import keep_steady
 from twistedp2p.framing.tls import TLSNetwork
@@ -22,6 +23,7 @@ from twistedp2p.identity.codes import Place
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.files_code import FilesInvite
 from twistedp2p.identity.given import given_text
+from twistedp2p.identity.share import ShareKeys
 from twistedp2p.limits import FILES_PATIENCE
 from twistedp2p.paths import RelPath
 from twistedp2p.transfer.files.client import FilesClient, is_passing
@@ -155,9 +157,17 @@ def remote_path(text: str) -> str:
 
 
 def with_server(
-    source: Source, work: Callable[[Session], Coroutine[Any, Any, int]], *, patience: float = FILES_PATIENCE
+    source: Source,
+    work: Callable[[Session], Coroutine[Any, Any, int]],
+    *,
+    patience: float = FILES_PATIENCE,
+    keys: ShareKeys | None = None,
+    pin: bytes | None = None,
+    ways: Sequence[TrackerWay] = (),
 ) -> None:
     """Run `work` with a client of the server, and end the process with the status that it returns.
+
+    `keys` and `pin` are those of the invite unless they are given; `ways` lead to it beside dialling.
 
     An error is one sentence and status 1; `NoSuchFile` is status 3; Ctrl-C is 130.
     """
@@ -169,13 +179,16 @@ def with_server(
         client = FilesClient(
             network,
             source.places,
-            keys=None if source.invite is None else source.invite.keys(),
-            pin=None if source.invite is None else source.invite.pin,
+            keys=keys if source.invite is None else source.invite.keys(),
+            pin=pin if source.invite is None else source.invite.pin,
             name=os.uname().nodename,
             entropy=os.urandom,
             random=SystemRandom(),
             patience=patience,
+            ways=ways,
         )
+        for way in ways:
+            way.network = network
         running = Deferred.fromCoroutine(_in_words(work(Session(reactor, client))))
 
         def interrupt(*_: object) -> None:

@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from twistedp2p import limits
-from twistedp2p.errors import BadInvite, NoCommonVersion, PeerTimeout, TwistedP2PError, Unreachable, WrongPeer
+from twistedp2p.errors import BadInvite, NoCommonVersion, PeerTimeout, Refusal, TwistedP2PError, Unreachable, WrongPeer
 from twistedp2p.framing.alarm import Alarm
 from twistedp2p.framing.network import FILES_ALPN, Network
 from twistedp2p.identity.codes import Place
@@ -180,13 +180,16 @@ class FilesClient:
         def dial(make: Make) -> Deferred[Any]:
             return self._network.client(place.host, place.port, alpn=FILES_ALPN).connect(_Only(make))
 
-        return lambda: self._attempt(place.address, dial)
+        return lambda: self._attempt(place.address, dial, only=True)
 
     def _by(self, way: Way) -> Callable[[], Deferred[FilesConnection]]:
-        return lambda: self._attempt("the sender", way)
+        return lambda: self._attempt("The sender", way, only=False)
 
-    def _attempt(self, where: str, way: Way) -> Deferred[FilesConnection]:
-        """Go one way; the Deferred fires when the server has said welcome."""
+    def _attempt(self, where: str, way: Way, *, only: bool) -> Deferred[FilesConnection]:
+        """Go one way; the Deferred fires when the server has said welcome.
+
+        `only`: it makes one connection at most.
+        """
         going: list[Deferred[Any]] = []
         made: list[FilesConnection] = []
 
@@ -205,6 +208,8 @@ class FilesClient:
                 self._connection = connection
                 self._connected_at = self._network.clock.seconds()
                 result.callback(connection)
+                for one in going:
+                    one.cancel()
 
         def lost(connection: FilesConnection, reason: Failure) -> None:
             made.remove(connection)
@@ -216,7 +221,8 @@ class FilesClient:
                     self._fruitless_since, self._wait = None, limits.BACKOFF_FIRST
                 elif self._fruitless_since is None:
                     self._fruitless_since = self._connected_at
-            if not result.called:
+            # Of several connections, one that leads nowhere says nothing about the others, unless it was refused.
+            if not result.called and (only or isinstance(connection.ended, Refusal)):
                 result.errback(_why_not_welcome(where, connection, reason))
 
         def failed(failure: Failure) -> None:

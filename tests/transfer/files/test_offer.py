@@ -1,0 +1,109 @@
+"""What is offered to be sent: files and folders under their own names, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import ensureDeferred
+
+from tests.transfer.files.serving import READ, ServingTestCase, in_line, name_of
+from twistedp2p.errors import BadPath, FileChanged, NoSuchFile
+from twistedp2p.transfer.chunking import content_id_of
+from twistedp2p.transfer.files.messages import ListFolder
+from twistedp2p.transfer.files.offer import Offer
+from twistedp2p.transfer.files.server import Access
+
+
+class OfferTests(ServingTestCase):
+    """An offer of a file and a folder, fetched over a connection."""
+
+    def setUp(self) -> None:
+        """Offer a file and a folder of the disk."""
+        super().setUp()
+        for path in ("here/file.txt", "here/secret.txt", "there/folder/deep/one", "there/folder/two", "there/other"):
+            self.write(path, path.encode())
+        self.received: list[tuple[int, int, bool]] = []
+        self.offer = Offer(self.hub.clock, in_line, bytes(32), lambda *said: self.received.append(said))
+        self.assertEqual(self.offer.add(self.root / "here/file.txt"), "file.txt")
+        self.assertEqual(self.offer.add(self.root / "there/folder"), "folder")
+        self.folder = self.offer  # type: ignore[assignment]  # it stands where the folder stood
+        self.factory = self.serve(Access(frozenset((name_of(READ),))))
+        self.it = self.client(READ)
+
+    def paths(self, path: str = "", **options: Any) -> list[str]:
+        """Return the paths that are listed."""
+        return [entry.path for entry in self.listing(self.it, path, **options)]
+
+    def test_listing(self) -> None:
+        """The names at the top are those of what is offered, whatever lies beside it on the disk."""
+        self.assertEqual(self.paths(), ["file.txt", "folder"])
+        everything = ["file.txt", "folder", "folder/deep", "folder/deep/one", "folder/two"]
+        self.assertEqual(self.paths(deep=True), everything)
+        self.assertEqual(self.paths("folder"), ["folder/deep", "folder/two"])
+        self.assertEqual(self.paths("folder/deep"), ["folder/deep/one"])
+        self.assertEqual(self.paths("file.txt"), ["file.txt"])
+        self.assertEqual(self.paths(deep=True, pattern="o*"), ["folder/deep/one"])
+        for number, path in enumerate(everything):
+            self.assertEqual(self.paths(deep=True, after=path), everything[number + 1 :], path)
+
+    def test_nothing_else(self) -> None:
+        """What lies beside a file that is offered can not be listed or read, whatever it is called."""
+        for path in ("secret.txt", "file.txt/x", "other", "here/file.txt", "folder/nothing"):
+            self.refusal(self.it.listing(path, lambda _: None), NoSuchFile)
+            self.refusal(self.it.read_range(path, bytes(16), 0, 1, lambda *_: None), NoSuchFile)
+            self.refusal(self.it.content_of(path, bytes(16)), NoSuchFile)
+            heard: dict[int, object] = {}
+            self.wait(self.it.read_files([(path, bytes(16))], heard.__setitem__))
+            self.assertIsInstance(heard[0], NoSuchFile)
+        self.refusal(self.it.listing("../secret.txt", lambda _: None), BadPath)
+
+    def test_reading(self) -> None:
+        """Everything that is offered can be read, in one piece, by ranges, and by its hash."""
+        entries = [entry for entry in self.listing(self.it, deep=True) if not entry.folder]
+        heard: dict[int, Any] = {}
+        self.wait(self.it.read_files([(entry.path, entry.token) for entry in entries], heard.__setitem__))
+        wanted = [b"here/file.txt", b"there/folder/deep/one", b"there/folder/two"]
+        self.assertEqual([heard[number] for number in range(3)], wanted)
+        for entry, data in zip(entries, wanted, strict=True):
+            self.assertEqual(self.wait(self.it.content_of(entry.path, entry.token)), content_id_of(data))
+            pieces: dict[int, bytes] = {}
+            self.wait(self.it.read_range(entry.path, entry.token, 0, len(data), pieces.__setitem__))
+            self.assertEqual(pieces, {0: data})
+
+    def test_a_changed_file(self) -> None:
+        """A file that changed since it was listed is not sent as if it had not."""
+        token = self.token(self.it, "file.txt")
+        self.write("here/file.txt", b"something else")
+        self.refusal(self.it.read_range("file.txt", token, 0, 1, lambda *_: None), FileChanged)
+
+    def test_what_was_received(self) -> None:
+        """What the receiver says that it has is told to the sender."""
+        self.wait(self.it.received(3, 100))
+        self.wait(self.it.received(0, 0, accepted=False))
+        self.assertEqual(self.received, [(3, 100, True), (0, 0, False)])
+
+    def test_what_can_not_be_offered(self) -> None:
+        """Two of one name, nothing, a link and a pipe are refused with a sentence."""
+        offer = Offer(self.hub.clock, in_line, bytes(32))
+        offer.add(self.root / "here/file.txt")
+        self.write("elsewhere/file.txt")
+        self.assertRaises(BadPath, offer.add, self.root / "elsewhere/file.txt")
+        self.assertRaises(NoSuchFile, offer.add, self.root / "nothing")
+        (self.root / "link").symlink_to("here")
+        self.assertRaises(NoSuchFile, offer.add, self.root / "link")
+        os.mkfifo(self.root / "pipe")
+        self.assertRaises(NoSuchFile, offer.add, self.root / "pipe")
+        self.assertRaises(BadPath, offer.add, Path("/"))
+
+    def test_an_empty_offer(self) -> None:
+        """An offer of an empty folder has that folder and nothing in it."""
+        (self.root / "empty").mkdir()
+        offer = Offer(self.hub.clock, in_line, bytes(32))
+        offer.add(self.root / "empty")
+
+        async def listed() -> list[str]:
+            return [entry.path async for page in offer.listing(ListFolder(0, deep=True)) for entry in page]
+
+        self.assertEqual(self.successResultOf(ensureDeferred(listed())), ["empty"])
