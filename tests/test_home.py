@@ -298,6 +298,23 @@ class ControlSocketTests(HomeTestCase):
         self.assertEqual(os.path.dirname(home.control_socket(one)), str(home.path / "sockets"))
         self.assertNotEqual(home.control_socket(one), home.control_socket(two))
 
+    def test_of_a_folder_that_can_only_be_read(self) -> None:
+        """It is in the state folder, and found there; when the folder can be written to again, it is in the folder."""
+        home = Home(Path(tempfile.mkdtemp(prefix="p2p-", dir="/tmp")))
+        self.addCleanup(shutil.rmtree, home.path)
+        folder = Path("/tmp/some folder")
+        inside = home.new_control_socket(folder, writable=True)
+        self.assertEqual(inside, "/tmp/some folder/.twistedp2p/control.sock")
+        self.assertEqual(home.control_socket(folder), inside)
+        outside = home.new_control_socket(folder, writable=False)
+        self.assertEqual(os.path.dirname(outside), str(home.path / "sockets"))
+        self.assertEqual(home.control_socket(folder), inside)
+        for left in (outside, f"{outside}.lock"):
+            os.symlink("nowhere", left)
+        self.assertEqual(home.control_socket(folder), outside)
+        self.assertEqual(home.new_control_socket(folder, writable=True), inside)
+        self.assertEqual((home.control_socket(folder), os.listdir(home.path / "sockets")), (inside, []))
+
     def test_both_long(self) -> None:
         """If the state folder's path is too long as well, it is in a folder of /tmp that is ours alone."""
         home = Home(self.base / ("y" * 100))

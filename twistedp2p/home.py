@@ -35,6 +35,7 @@ __all__ = ["Home", "Member", "kept_key", "locked", "write_private"]
 
 _STATE = ".twistedp2p"
 _FORMAT = 1
+_TEMPORARY = "/tmp/twistedp2p-"  # noqa: S108  # checked to be ours
 
 
 @frozen
@@ -49,6 +50,17 @@ class Member:
     """Device and inode of its mark: a folder that was renamed keeps them, a copy does not."""
     stamp: bytes | None = None
     """What the folder's index was stamped with last: an index with another one is a copy, or was restored."""
+
+
+def _socket_inside(folder: Path) -> str | None:
+    """Return the path of a control socket in `folder`; None if it is too long for one."""
+    inside = os.path.join(_real(folder), _STATE, "control.sock")
+    return inside if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES else None
+
+
+def _socket_name(folder: Path) -> str:
+    """Return the name of the control socket of `folder` where all of them lie in one place."""
+    return f"{blake3(os.fsencode(_real(folder))).hexdigest(8)}.sock"
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -208,29 +220,49 @@ class Home:
     # -- control sockets ------------------------------------------------------
 
     def control_socket(self, folder: Path) -> str:
-        """Return the path of the socket on which the peer that serves `folder` answers; both sides ask this.
+        """Return the path of the socket on which the peer that serves `folder` answers, for whoever asks it.
 
-        It is in the folder itself, unless its path is too long for a socket; then in this home, else in a
-        private folder of /tmp. Raises `HomeUnusable` if somebody else has that folder of /tmp.
+        It is in the folder itself, unless its path is too long for a socket, or the folder could not be written to
+        when that peer began; then in this home, else in a private folder of /tmp. Raises `HomeUnusable` if somebody
+        else has that folder of /tmp.
         """
-        real = _real(folder)
-        inside = os.path.join(real, _STATE, "control.sock")
-        if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES:
-            return inside
-        return self._socket(f"{blake3(os.fsencode(real)).hexdigest(8)}.sock")
+        inside, name = _socket_inside(folder), _socket_name(folder)
+        return inside if inside is not None and not os.path.lexists(self._socket_path(name)) else self._socket(name)
+
+    def new_control_socket(self, folder: Path, *, writable: bool) -> str:
+        """Return the path of the socket on which a peer is to answer that begins to serve `folder`.
+
+        `writable`: the folder can be written to. What a peer left elsewhere that was killed is removed then: nobody
+        may ask there. Raises as `control_socket` does.
+        """
+        inside, name = _socket_inside(folder), _socket_name(folder)
+        if inside is None or not writable:
+            return self._socket(name)
+        for left in (self._socket_path(name), f"{self._socket_path(name)}.lock"):
+            with self._usable(), contextlib.suppress(FileNotFoundError):
+                os.unlink(left)
+        return inside
 
     def run_socket(self) -> str:
         """Return the path of the socket on which `twistedp2p run` answers; raises as `control_socket` does."""
         return self._socket(f"run-{blake3(os.fsencode(self.path)).hexdigest(8)}.sock")
 
     def _socket(self, name: str) -> str:
-        here = self.path / "sockets" / name
-        if len(os.fsencode(here)) <= SOCKET_PATH_BYTES:
+        """Return the path of a socket outside of any shared folder, in a folder that is made, and ours."""
+        path = self._socket_path(name)
+        if path.startswith(_TEMPORARY):
+            _private_temporary(os.path.dirname(path))
+        else:
             with self._usable():
-                self._make(here.parent)
-            return str(here)
+                self._make(Path(path).parent)
+        return path
+
+    def _socket_path(self, name: str) -> str:
+        here = str(self.path / "sockets" / name)
+        if len(os.fsencode(here)) <= SOCKET_PATH_BYTES:
+            return here
         # Not XDG_RUNTIME_DIR: the peer may run as a service, where it is another one than in a shell.
-        return str(_private_temporary(f"/tmp/twistedp2p-{os.geteuid()}") / name)  # noqa: S108  # checked to be ours
+        return f"{_TEMPORARY}{os.geteuid()}/{name}"
 
     # -- one process for all folders ------------------------------------------
 

@@ -323,3 +323,102 @@ class IdentityTests(MemberTestCase):
             self.assertRaises(PowerCut, member.open_index)
             member.close()
         self.assertEqual(self.run_once(), first)
+
+
+class UnwritableTests(MemberTestCase):
+    """A folder that was shared before, and can only be read now."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.denied: OSError | None = None
+        member = self.opened(invite=INVITE, name="anna")
+        index = member.open_index()
+        self.node, self.rid = member.key.node_id, index.rid
+        index.close()
+        member.close()
+        self.state = self.folder / ".twistedp2p"
+
+    def reader(self, **options: Any) -> Member:
+        """Return an opened member of the folder, which can not be written to for as long as `denied` says so."""
+        self.denied = PermissionError(13, "Permission denied")
+        member = Member(PeerOptions(self.folder, self.home, **options), denied=lambda state: self.denied)
+        member.open()
+        self.addCleanup(member.close)
+        return member
+
+    def contents(self) -> dict[str, bytes]:
+        """Return what the files of the state folder hold."""
+        return {path.name: path.read_bytes() for path in self.state.iterdir() if path.is_file()}
+
+    def test_nothing_is_written_to_it(self) -> None:
+        """It is opened, by another name and with other trackers too, and its index serves; no file in it changes."""
+        before = self.contents()
+        member = self.reader(name="other", invite=Invite(INVITE.secret, (OTHER_TRACKER,)))
+        self.assertIs(member.unwritable, self.denied)
+        self.assertEqual(member.invite.trackers, (OTHER_TRACKER,))
+        index = member.open_index()
+        self.assertEqual((member.key.node_id, index.rid), (self.node, self.rid))
+        index.epoch = b"e" * 16
+        index.close()
+        member.close()
+        self.assertEqual(self.contents(), before)
+        self.assertEqual(list((self.home.path / "read-only").iterdir()), [])
+
+    def test_the_same_afterwards(self) -> None:
+        """When it can be written to at the next start, it is the same peer, with the index of the start before."""
+        member = self.reader()
+        member.open_index().close()
+        member.close()
+        again = self.opened()
+        index = again.open_index()
+        self.addCleanup(index.close)
+        self.assertEqual((again.unwritable, again.key.node_id, index.rid), (None, self.node, self.rid))
+
+    def test_taken_back(self) -> None:
+        """When it can be written to while it is served, what the index learnt meanwhile is in the folder."""
+        member = self.reader()
+        index = member.open_index()
+        index.ignore_text = b"learnt"
+        self.assertFalse(member.is_writable_again())
+        self.denied = None
+        self.assertTrue(member.is_writable_again())
+        (self.state / "index.sqlite-wal").write_bytes(b"of the old one")
+        index.close()
+        member.take_back()
+        self.assertIsNone(member.unwritable)
+        index = member.open_index()
+        self.assertEqual((index.rid, index.ignore_text), (self.rid, b"learnt"))
+        index.close()
+        member.close()
+        self.assertEqual(list((self.home.path / "read-only").iterdir()), [])
+        again = self.opened()
+        index = again.open_index()
+        self.addCleanup(index.close)
+        self.assertEqual((again.key.node_id, index.rid, index.ignore_text), (self.node, self.rid, b"learnt"))
+
+    def test_not_taken_back(self) -> None:
+        """If the index can not be put back after all, the copy goes on to serve, and it is tried again later."""
+        member = self.reader()
+        member.open_index().close()
+        moved = self.base / "state"
+        self.state.rename(moved)
+        member.take_back()
+        moved.rename(self.state)
+        self.assertIs(member.unwritable, self.denied)
+        index = member.open_index()
+        self.assertEqual(index.rid, self.rid)
+        index.close()
+        member.take_back()
+        self.assertIsNone(member.unwritable)
+
+    def test_what_a_killed_process_left(self) -> None:
+        """A copy that was left when a process was killed is made anew."""
+        killed = self.reader()
+        index = killed.open_index()
+        self.addCleanup(index.close)
+        assert killed._lock is not None
+        killed._lock.release()
+        member = self.reader()
+        found = member.open_index()
+        self.addCleanup(found.close)
+        self.assertEqual(found.rid, self.rid)

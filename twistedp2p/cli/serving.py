@@ -101,7 +101,7 @@ class Serving:
         if self.tracker is not None and self.tracker.port is not None:
             await self._start_tracker(self.tracker, peer)
         await peer.start()
-        socket = self._options.home.control_socket(peer.member.folder)
+        socket = self._options.home.new_control_socket(peer.member.folder, writable=peer.member.unwritable is None)
         control = ControlService(self._reactor, self._reactor, peer, socket)
         control.startService()
         self._control = control

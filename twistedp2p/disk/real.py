@@ -125,6 +125,19 @@ class RealFile:
         self.close()
 
 
+def _open_lock(component: bytes, folder: int) -> int:
+    """Open the file of a lock, made if need be; one that can only be read can be locked as well."""
+    try:
+        return os.open(component, os.O_RDWR | os.O_CREAT | _FILE, 0o600, dir_fd=folder)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        try:
+            return os.open(component, os.O_RDONLY | _FILE, dir_fd=folder)
+        except OSError:
+            raise error from None
+
+
 class _RealLock:
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -359,7 +372,7 @@ class RealDisk:
         """See `Disk.lock`: flock(2), so the kernel releases it when the process ends, however it ends."""
         folder = self.open_folder(name[:-1])
         try:
-            fd = os.open(name[-1], os.O_RDWR | os.O_CREAT | _FILE, 0o600, dir_fd=folder)
+            fd = _open_lock(name[-1], folder)
         finally:
             os.close(folder)
         try:

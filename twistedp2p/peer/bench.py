@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twistedp2p.paths import NameRules
+from twistedp2p.peer.borrowed import ABILITIES
 from twistedp2p.peer.contents import Contents
 from twistedp2p.peer.executor import Executor
 from twistedp2p.peer.folder.mark import PARTS
@@ -64,11 +65,13 @@ class Bench:
         self.contents = Contents(self.disk, self.names, index, self.parts, self.trash, self.eye)
         self.recovery = Recovery(index=index, eye=self.eye, trash=self.trash)
         self.purger = Purger(index, self.trash, days=member.trash_days, wall=wall)
+        self._tidies = member.unwritable is None
+        abilities = self.disk.probe(PARTS) if self._tidies else ABILITIES
         self.executor = Executor(
             disk=self.disk,
             index=index,
             eye=self.eye,
-            publisher=Publisher(self.disk, self.names, self.disk.probe(PARTS)),
+            publisher=Publisher(self.disk, self.names, abilities),
             parts=self.parts,
             trash=self.trash,
             contents=self.contents,
@@ -79,5 +82,7 @@ class Bench:
 
     def tidy(self) -> None:
         """Remove what an earlier life of this process left half made; before anything else begins."""
+        if not self._tidies:
+            return
         self.contents.forget_duplicates()
         self.parts.remove_orphans()

@@ -16,15 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from blake3 import blake3
+
 from twistedp2p.disk.real import RealDisk
 from twistedp2p.disk.seam import Lock
-from twistedp2p.errors import BadInvite, FolderUnusable, KeyUnusable, TwistedP2PError
+from twistedp2p.errors import BadInvite, FolderUnusable, IndexUnusable, KeyUnusable, TwistedP2PError
 from twistedp2p.home import write_private
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.invite import Invite, TrackerAddress
 from twistedp2p.identity.seal import item_key, seal
 from twistedp2p.identity.share import SECRET_BYTES, ShareKeys
 from twistedp2p.limits import TRASH_DAYS, TRASH_DAYS_MOST
+from twistedp2p.peer import borrowed
 from twistedp2p.peer.folder import mark
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.options import PeerOptions
@@ -41,12 +44,21 @@ class Member:
     """One folder of this machine that is, or becomes, a member of a share.
 
     `open` takes the lock; everything else needs it. `close` lets others have the folder. Once it is open, `options`
-    has what was chosen before where the person said nothing.
+    has what was chosen before where the person said nothing. `denied` tells why a folder can not be written to.
     """
 
-    def __init__(self, options: PeerOptions, entropy: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(
+        self,
+        options: PeerOptions,
+        entropy: Callable[[int], bytes] = os.urandom,
+        denied: Callable[[Path], OSError | None] = borrowed.why_unwritable,
+    ) -> None:
         self.options = options
         self._entropy = entropy
+        self._denied = denied
+        self._borrowed: Path | None = None
+        self.unwritable: OSError | None = None
+        """Why this folder of a share can only be read; None if it can be written to."""
         self.folder = Path(os.path.realpath(options.folder))
         self.state = self.folder / ".twistedp2p"
         self.settings = Settings(self.state)
@@ -82,16 +94,19 @@ class Member:
             raise
         try:
             if mark.has_mark(self.disk):
+                self.unwritable = self._denied(self.state)
                 self._go_on()
             else:
                 self._begin(own_tracker)
             if self.options.invite_file is not None:
                 self._write_invite(self.options.invite_file.absolute())
             self.options = self.settings.recall(self.options)
-            self.settings.remember(self.options)
             self.keys = self.invite.keys()
             self.key = self._load_key()
-            mark.create(self.disk, f"twistedp2p 1 {self.keys.share_id.hex()}\n".encode())
+            if self.unwritable is None:
+                self._make_sure()
+            else:
+                mark.require(self.disk)
             options.home.remember(self.folder, self.keys.share_id)
         except BaseException:
             self.close()
@@ -103,6 +118,14 @@ class Member:
             self._lock.release()
             self._lock = None
             self.disk.close()
+        if self._borrowed is not None:
+            borrowed.drop(self._borrowed)
+            self._borrowed = None
+
+    def _make_sure(self) -> None:
+        """Keep what was chosen, and the mark."""
+        self.settings.remember(self.options)
+        mark.create(self.disk, f"twistedp2p 1 {self.keys.share_id.hex()}\n".encode())
 
     @property
     def durable(self) -> bool:
@@ -127,8 +150,8 @@ class Member:
             raise BadInvite(f"{self.folder} is a member of another share than this invite's: use another folder.")
         if self.options.tracker is not None and self.options.tracker not in saved.trackers:
             asked = Invite(saved.secret, (self.options.tracker,), saved.portable)
-        self.invite = saved
-        if asked is not None:
+        self.invite = saved if asked is None else asked
+        if asked is not None and self.unwritable is None:
             self.save_invite(asked)
 
     def _begin(self, own_tracker: Callable[[], TrackerAddress] | None) -> None:
@@ -222,7 +245,7 @@ class Member:
         """
         keys = self.keys
         index = Index.open(
-            str(self.state / "index.sqlite"),
+            str(self.state / "index.sqlite" if self.unwritable is None else self._copy_of_index()),
             seal=lambda record: seal(keys, record, FORMAT),
             key_of=item_key,
             entropy=self._entropy,
@@ -235,6 +258,34 @@ class Member:
             raise
         return index
 
+    def _copy_of_index(self) -> Path:
+        """Return where the index is that serves while the folder can only be read."""
+        if self._borrowed is None:
+            place = self.options.home.path / "read-only" / blake3(os.fsencode(self.folder)).hexdigest(8)
+            try:
+                self._borrowed = borrowed.borrow(self.state, place)
+            except OSError as error:
+                raise IndexUnusable(
+                    f"The folder can only be read, and its index can not be copied to {place} ({error.strerror}): "
+                    "make room there, or give permission to write to the folder."
+                ) from error
+        return self._borrowed
+
+    def is_writable_again(self) -> bool:
+        """Return whether the folder, which could only be read, can be written to now."""
+        return self.unwritable is not None and self._denied(self.state) is None
+
+    def take_back(self) -> None:
+        """Put the index, closed, into the folder, which can be written to again; nothing changes if that fails."""
+        if self._borrowed is None:
+            return
+        try:
+            borrowed.give_back(self._borrowed, self.state)
+        except OSError:
+            return
+        self._borrowed = self.unwritable = None
+        self._make_sure()
+
     def _stamp(self, index: Index) -> None:
         keys, home = self.keys, self.options.home
         kept = home.stamp(self.folder)
@@ -244,6 +295,8 @@ class Member:
         elif not index.fresh and kept not in mine:
             self.cloned(index)
         index.share_id = keys.share_id
+        if self.unwritable is not None:
+            return  # the index in the folder keeps its own
         # The index gets the new stamp beside the one kept there first, so that no number of crashes in between is an
         # accident.
         new = self._entropy(STAMP_BYTES)

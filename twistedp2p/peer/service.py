@@ -23,7 +23,7 @@ from twistedp2p.errors import TwistedP2PError
 from twistedp2p.framing.addresses import Advertised, own_address
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.invite import TrackerAddress
-from twistedp2p.limits import ADDRESSES, BACKLOG
+from twistedp2p.limits import ADDRESSES, BACKLOG, RETRY_FIRST
 from twistedp2p.messages import Address
 from twistedp2p.peer.assembly import Peer
 from twistedp2p.peer.folder.hints import Hint
@@ -35,7 +35,7 @@ from twistedp2p.peer.options import PeerOptions
 from twistedp2p.peer.purging import Wish
 from twistedp2p.peer.settings import PAUSED
 from twistedp2p.peer.status import StatusBoard
-from twistedp2p.peer.troubles import Code, Trouble
+from twistedp2p.peer.troubles import Code, Trouble, trouble_of
 from twistedp2p.peer.workers import ThreadWorkers
 
 __all__ = ["PeerService"]
@@ -79,6 +79,7 @@ class PeerService(Service):
         self._watch: Watch | None = None
         self._watched: Deferred[None] | None = None
         self._sampling: LoopingCall | None = None
+        self._writing: LoopingCall | None = None
         self._prepared = False
         self._threads = False
         self._ending: Deferred[None] | None = None
@@ -233,9 +234,43 @@ class PeerService(Service):
             self._log.info("{notice}", notice=self.member.notice)
         invite = self.member.state / "invite"
         self._log.info("Sharing {folder}; its invite, a secret, is in {file}", folder=self.member.folder, file=invite)
+        if self.member.unwritable is not None:
+            self._say_unwritable(self.member.unwritable)
         self._sampling = LoopingCall(self._sample)
         self._sampling.clock = self._reactor
         self._sampling.start(SAMPLE_SECONDS, now=False)
+
+    def _say_unwritable(self, error: OSError) -> None:
+        """Say that others are served from a folder that can only be read, and look when that is over."""
+        self.peer.sync.failures.trouble("write", trouble_of(error))
+        self._writing = LoopingCall(self._try_writing)
+        self._writing.clock = self._reactor
+        self._writing.start(RETRY_FIRST, now=False)
+
+    def _try_writing(self) -> None:
+        with self._log.failuresHandled("Looking whether the folder can be written to failed"):
+            if self.member.is_writable_again():
+                self._stop_looking()
+                self._in_turn(self._take_back).addErrback(self._gave_up)
+
+    async def _take_back(self) -> None:
+        """Go on as with any folder: what others changed meanwhile is put in place."""
+        if self._unwanted:
+            return
+        self._stop_looking()
+        await self.peer.stop()
+        if self._unwanted:
+            return
+        await self._workers.state(self._open_again)
+        self._log.info("{folder} can be written to again", folder=self.member.folder)
+        await self._begin(await self._listen())
+
+    def _open_again(self) -> None:
+        assert self._index is not None
+        self._index.close()
+        self.member.take_back()
+        self._index = self.member.open_index()
+        self._build()
 
     @property
     def _unwanted(self) -> bool:
@@ -266,7 +301,7 @@ class PeerService(Service):
                         "another program has it; choose another one with --listen."
                     ) from None
         hosts = [host for host in (port.getHost() for port in ports) if isinstance(host, (IPv4Address, IPv6Address))]
-        if hosts and not chosen:
+        if hosts and not chosen and self.member.unwritable is None:
             self.member.keep_setting("peer_port", hosts[0].port)
         self._reachable_at(hosts)  # raises if the options can not be met
         return lambda: self._reachable_at(hosts)
@@ -314,6 +349,8 @@ class PeerService(Service):
     def _stop_looking(self) -> None:
         if self._sampling is not None and self._sampling.running:
             self._sampling.stop()
+        if self._writing is not None and self._writing.running:
+            self._writing.stop()
         self._stop_watching()
 
     def _stop_watching(self) -> None:

@@ -147,7 +147,8 @@ def makeService(options: Options) -> IService:
     async def begin() -> None:
         peer.prepare()
         await peer.start()
-        socket = Home(options["home"]).control_socket(peer.member.folder)
+        writable = peer.member.unwritable is None
+        socket = Home(options["home"]).new_control_socket(peer.member.folder, writable=writable)
         control.append(ControlService(reactor, reactor, peer, socket))
         control[0].startService()
 
