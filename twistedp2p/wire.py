@@ -33,9 +33,9 @@ class Codec:
 
     def __init__(self, types: Mapping[int, type]) -> None:
         self._numbers = {cls: bytes([number]) for number, cls in types.items()}
-        self._decoders: dict[int, msgspec.msgpack.Decoder[Any]] = {
-            number: msgspec.msgpack.Decoder(cls) for number, cls in types.items() if cls is not Data
-        }
+        self._types = {number: cls for number, cls in types.items() if cls is not Data}
+        # Made when they are needed: a program that speaks one conversation does not wait for those of the others.
+        self._decoders: dict[int, msgspec.msgpack.Decoder[Any]] = {}
         self._data = next((number for number, cls in types.items() if cls is Data), None)
         self._encode = msgspec.msgpack.Encoder().encode
 
@@ -57,13 +57,18 @@ class Codec:
         number = frame[0]
         if number == self._data:
             return _decode_data(frame)
-        decoder = self._decoders.get(number)
-        if decoder is None:
-            raise UnknownType(number, skippable=number >= _SKIPPABLE)
+        decoder = self._decoders.get(number) or self._decoder(number)
         try:
             return decoder.decode(memoryview(frame)[1:])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ProtocolViolation(f"a message of type {number} is malformed: {error}") from None
+
+    def _decoder(self, number: int) -> msgspec.msgpack.Decoder[Any]:
+        cls = self._types.get(number)
+        if cls is None:
+            raise UnknownType(number, skippable=number >= _SKIPPABLE)
+        self._decoders[number] = msgspec.msgpack.Decoder(cls)
+        return self._decoders[number]
 
 
 def _decode_data(frame: bytes) -> Data:

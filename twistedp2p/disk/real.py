@@ -8,7 +8,7 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from heapq import nsmallest
 
 from twistedp2p.disk import syscalls
@@ -311,23 +311,28 @@ class RealDisk:
 
     def replace(self, source: Name, target: Name) -> None:
         """See `Disk.replace`."""
-        with contextlib.ExitStack() as folders:
-            ends = []
-            for name in (source, target):
-                ends.append(self.open_folder(name[:-1]))
-                folders.callback(os.close, ends[-1])
-            os.rename(source[-1], target[-1], src_dir_fd=ends[0], dst_dir_fd=ends[1])
+        with self._parents(source, target) as (source_folder, target_folder):
+            os.rename(source[-1], target[-1], src_dir_fd=source_folder, dst_dir_fd=target_folder)
 
     def exchange(self, one: Name, other: Name) -> None:
         """See `Disk.exchange`."""
         self._rename(one, other, syscalls.RENAME_EXCHANGE)
 
     def _rename(self, source: Name, target: Name, flags: int) -> None:
+        with self._parents(source, target) as (source_folder, target_folder):
+            syscalls.renameat2(source_folder, source[-1], target_folder, target[-1], flags)
+
+    @contextlib.contextmanager
+    def _parents(self, source: Name, target: Name) -> Iterator[tuple[int, int]]:
+        """Give descriptors of the folders of two names; it is one if they are in the same."""
         source_folder = self.open_folder(source[:-1])
         try:
+            if source[:-1] == target[:-1]:
+                yield source_folder, source_folder
+                return
             target_folder = self.open_folder(target[:-1])
             try:
-                syscalls.renameat2(source_folder, source[-1], target_folder, target[-1], flags)
+                yield source_folder, target_folder
             finally:
                 os.close(target_folder)
         finally:
@@ -335,17 +340,8 @@ class RealDisk:
 
     def link(self, source: Name, target: Name) -> None:
         """See `Disk.link`."""
-        source_folder = self.open_folder(source[:-1])
-        try:
-            target_folder = self.open_folder(target[:-1])
-            try:
-                os.link(
-                    source[-1], target[-1], src_dir_fd=source_folder, dst_dir_fd=target_folder, follow_symlinks=False
-                )
-            finally:
-                os.close(target_folder)
-        finally:
-            os.close(source_folder)
+        with self._parents(source, target) as (source_folder, target_folder):
+            os.link(source[-1], target[-1], src_dir_fd=source_folder, dst_dir_fd=target_folder, follow_symlinks=False)
 
     def sync_folder(self, folder: Name) -> None:
         """See `Disk.sync_folder`."""

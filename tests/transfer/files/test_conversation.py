@@ -25,6 +25,7 @@ from twistedp2p.errors import (
 from twistedp2p.transfer.chunking import content_id_of
 from twistedp2p.transfer.files.connection import FilesConnection, Put
 from twistedp2p.transfer.files.server import Access
+from twistedp2p.transfer.files.source import SmallFile
 from twistedp2p.transfer.files.uploads import PARTS
 
 SECOND = 1_000_000_000
@@ -236,14 +237,15 @@ class ReadingTests(ServingTestCase):
         self.write("over", os.urandom(limits.SMALL_FILE_BYTES + 1))
         client = self.client()
         entries = self.listing(client)
-        heard: dict[int, bytes | TwistedP2PError] = {}
+        heard: dict[int, SmallFile | TwistedP2PError] = {}
         self.wait(client.read_files([(entry.path, entry.token) for entry in entries], heard.__setitem__))
         self.assertEqual(list(heard), list(range(limits.SMALL_FILES_PER_REQUEST)))
         for position, entry in enumerate(entries):
             if entry.path == "over":
                 self.assertIsInstance(heard[position], FileChanged)
             else:
-                self.assertEqual(heard[position], (self.root / entry.path).read_bytes())
+                data = (self.root / entry.path).read_bytes()
+                self.assertEqual(heard[position], SmallFile(content_id_of(data), data))
 
     def test_the_content_id(self) -> None:
         """The content id is that of the whole file, the first time and from memory."""

@@ -65,7 +65,7 @@ class OfferTests(ServingTestCase):
         heard: dict[int, Any] = {}
         self.wait(self.it.read_files([(entry.path, entry.token) for entry in entries], heard.__setitem__))
         wanted = [b"here/file.txt", b"there/folder/deep/one", b"there/folder/two"]
-        self.assertEqual([heard[number] for number in range(3)], wanted)
+        self.assertEqual([heard[number].data for number in range(3)], wanted)
         for entry, data in zip(entries, wanted, strict=True):
             self.assertEqual(self.wait(self.it.content_of(entry.path, entry.token)), content_id_of(data))
             pieces: dict[int, bytes] = {}

@@ -38,6 +38,7 @@ from twistedp2p.transfer.files.local import (
 from twistedp2p.transfer.files.messages import FileEntry
 from twistedp2p.transfer.files.on_disk import InThread
 from twistedp2p.transfer.files.progress import FileEvent, Totals, What
+from twistedp2p.transfer.files.source import SmallFile
 
 __all__ = ["Downloads", "Taken"]
 
@@ -333,7 +334,7 @@ class Downloads:
         return True
 
     async def _fetch_small(self, batch: Sequence[_File], size: int, connection: FilesConnection) -> None:
-        came: dict[int, bytes | TwistedP2PError] = {}
+        came: dict[int, SmallFile | TwistedP2PError] = {}
         try:
             await connection.read_files([(file.path, file.entry.token) for file in batch], came.__setitem__)
         except TwistedP2PError as error:
@@ -343,10 +344,10 @@ class Downloads:
         finally:
             self._small_requests -= 1
         try:
-            good = {at: data for at, data in came.items() if isinstance(data, bytes)}
+            good = {at: file for at, file in came.items() if isinstance(file, SmallFile)}
             small = [
-                Small(batch[at].target, data, batch[at].entry.mtime_ns, batch[at].entry.executable)
-                for at, data in good.items()
+                Small(batch[at].target, file.content, file.data, batch[at].entry.mtime_ns, batch[at].entry.executable)
+                for at, file in good.items()
             ]
             self._small_placed = True
             outcomes = await self._in_thread(place_small, self._disk, small, self._overwrite)
@@ -354,16 +355,16 @@ class Downloads:
             self._room += size
         for at, outcome in zip(good, outcomes, strict=True):
             if outcome is None:
-                self.totals.moved += len(good[at])
-                self.totals.bytes_done += len(good[at])
+                self.totals.moved += len(good[at].data)
+                self.totals.bytes_done += len(good[at].data)
                 self._done(batch[at], What.DONE)
             else:
-                self._failed(batch[at], outcome)
+                self._again_or_failed(batch[at], outcome)
         for at, file in enumerate(batch):
             why = came.get(at)
             if why is None:
                 self._ready_small(file)  # the connection broke before it came
-            elif not isinstance(why, bytes):
+            elif not isinstance(why, SmallFile):
                 self._again_or_failed(file, why)
 
     # -- other files --

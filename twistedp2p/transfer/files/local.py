@@ -17,6 +17,7 @@ from blake3 import blake3
 from twistedp2p import limits
 from twistedp2p.disk.seam import Disk, FileKind, Name, OpenFile
 from twistedp2p.errors import AlreadyThere, CorruptContent, NoSpace, NoSuchFile, NotWritable, TwistedP2PError
+from twistedp2p.transfer.chunking import content_id_of
 from twistedp2p.transfer.files.on_disk import make_folders
 from twistedp2p.transfer.files.uploads import reserve
 
@@ -210,13 +211,15 @@ class Small:
     """A small file that came whole."""
 
     target: Name
+    content: bytes
+    """The content id that it should have."""
     data: bytes
     mtime_ns: int
     executable: bool
 
 
 def place_small(disk: Disk, files: Sequence[Small], overwrite: bool) -> list[TwistedP2PError | None]:
-    """Write small files and put them in place; return for each why that was not possible, or None.
+    """Verify small files, write them and put them in place; return for each why that was not possible, or None.
 
     They are not flushed one by one: `Disk.sync_all` does it for all.
     """
@@ -238,7 +241,9 @@ def place_small(disk: Disk, files: Sequence[Small], overwrite: bool) -> list[Twi
 
 
 def _write_small(disk: Disk, file: Small, overwrite: bool) -> None:
-    name = part_name(file.target, file.data)
+    if content_id_of(file.data) != file.content:
+        raise CorruptContent("What came is not what the server has.")
+    name = part_name(file.target, file.content)
     mode = 0o777 if file.executable else 0o666
     try:
         opened = disk.create(name, mode)
