@@ -5,6 +5,8 @@ from __future__ import annotations
 # -- frames (bytes) ---------------------------------------------------------
 DATA_BYTES = 64 * 1024
 """Content in one Data frame: 64 KiB frames are the fastest through Twisted's receiver."""
+DATA_SENT_BYTES = DATA_BYTES - 9
+"""Content in one Data frame as it is sent: with its header the frame is four whole TLS records, not a bit more."""
 FRAME_BYTES = DATA_BYTES + 512
 """Longest frame after the proof; the rest is the header of a Data frame."""
 PROOF_FRAME_BYTES = 1024
@@ -209,8 +211,12 @@ NEXT_ADDRESS = 0.5
 """The next address of a server is tried when one has not answered for this long, seconds (RFC 8305 advises 0.25)."""
 FILES_PATIENCE = 300.0
 """A server that can not be reached is dialled again and again for this long, seconds, before its client gives up."""
-DOWNLOAD_RANGE = 1024 * 1024
-"""Bytes asked for at a time when a named file is fetched: what a priority is a share of."""
+DOWNLOAD_RANGE = 16 * DATA_SENT_BYTES
+"""Bytes asked for at a time when a named file is fetched, some 1 MiB: what a priority is a share of."""
+DOWNLOAD_WRITE = 4 * 1024 * 1024
+"""Bytes of a named file that are written in one go, at most: they are copied for it."""
+HASHED_AT_ONCE = 64
+"""Served files that are hashed while they are read in order, at the same time."""
 FILES_AT_ONCE = 16
 """Named files of one priority that are fetched at the same time."""
 FILES_WAITING = 2000

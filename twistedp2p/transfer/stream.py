@@ -15,8 +15,8 @@ from twistedp2p.messages import Data
 
 __all__ = ["PIECE_BYTES", "Readable", "Stream"]
 
-PIECE_BYTES = 1024 * 1024
-"""Bytes of a large content read in one go."""
+PIECE_BYTES = 16 * limits.DATA_SENT_BYTES
+"""Bytes of a large content read in one go, some 1 MiB."""
 
 
 class Readable(Protocol):
@@ -72,7 +72,7 @@ class Stream:
     def frames(self, request: int, data: bytes) -> Iterator[object]:
         """Yield `data` as `Data` messages."""
         view = memoryview(data)
-        for offset in range(0, len(data), limits.DATA_BYTES):
-            payload = bytes(view[offset : offset + limits.DATA_BYTES])
+        for offset in range(0, len(data), limits.DATA_SENT_BYTES):
+            payload = bytes(view[offset : offset + limits.DATA_SENT_BYTES])
             self.sent += len(payload)
             yield Data(request, payload)

@@ -259,6 +259,20 @@ class ReadingTests(ServingTestCase):
         self.write("empty")
         self.assertEqual(self.wait(client.content_of("empty", self.token(client, "empty"))), content_id_of(b""))
 
+    def test_hashed_while_it_is_read(self) -> None:
+        """A file that was read in order is not read again for its content id; the hash is right all the same."""
+        data = os.urandom(5 * 1024 * 1024 + 1)
+        file = self.write("file", data)
+        os.utime(file, ns=(OLD, OLD))
+        client = self.client()
+        token = self.token(client, "file")
+        for offset in range(0, len(data), 1_000_000):
+            length = min(1_000_000, len(data) - offset)
+            self.wait(client.read_range("file", token, offset, length, lambda *_: None))
+        # Another file of the same token would not be noticed, if it were read.
+        self.folder._open = lambda *_: self.fail("it was read again")  # type: ignore[method-assign]
+        self.assertEqual(self.wait(client.content_of("file", token)), content_id_of(data))
+
     def test_cancelling(self) -> None:
         """A range that is not wanted any more ends, and the connection is good for the next."""
         self.write("big", bytes(8 * 1024 * 1024))

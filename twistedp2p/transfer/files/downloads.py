@@ -486,7 +486,7 @@ class Downloads:
             while part.offset in file.came:
                 pieces: list[bytes] = []
                 size = 0
-                while (found := file.came.pop(part.offset + size, None)) is not None:
+                while size < limits.DOWNLOAD_WRITE and (found := file.came.pop(part.offset + size, None)) is not None:
                     pieces += found.pieces
                     size += found.length
                 try:

@@ -23,7 +23,7 @@ from twistedp2p.transfer.files.messages import FileEntry, ListFolder, PutFile
 from twistedp2p.transfer.files.on_disk import InThread, in_words, make_folders
 from twistedp2p.transfer.files.pattern import Pattern
 from twistedp2p.transfer.files.source import OpenedFile, SmallFile, Upload
-from twistedp2p.transfer.files.tokens import KnownHashes, Tokens
+from twistedp2p.transfer.files.tokens import HashesUnderWay, KnownHashes, Tokens
 from twistedp2p.transfer.files.uploads import Uploads
 from twistedp2p.transfer.files.walk import Found, locate, look, walk
 
@@ -53,6 +53,7 @@ class ServedFolder:
         self._in_thread = in_thread
         self._tokens = Tokens(key)
         self._hashes = KnownHashes()
+        self._under_way = HashesUnderWay()
         self._uploads = Uploads(disk, self._tokens, self._hashes)
 
     # -- reading --
@@ -111,7 +112,14 @@ class ServedFolder:
             except BaseException:
                 opened.close()
                 raise
-            return _Opened(path, opened, stat, self._in_thread)
+            return _Opened(path, opened, stat, self._in_thread, lambda at, data: self._was_read(token, stat, at, data))
+
+    def _was_read(self, token: bytes, stat: Stat, offset: int, data: bytes) -> None:
+        """Hash what is read for somebody: nearly always the hash is what is asked for next."""
+        if self._hashes.get(token) is None:
+            content = self._under_way.read(token, stat.size, offset, data)
+            if content is not None:
+                self._hashes.add(token, content, stat, self._disk.now_ns())
 
     def _small(self, path: str, token: bytes) -> SmallFile | TwistedP2PError:
         try:
@@ -222,23 +230,36 @@ class ServedFolder:
 class _Opened:
     """A file that is open; it is given up as soon as it is seen to have changed."""
 
-    def __init__(self, path: str, opened: OpenFile, stat: Stat, in_thread: InThread) -> None:
+    def __init__(
+        self,
+        path: str,
+        opened: OpenFile,
+        stat: Stat,
+        in_thread: InThread,
+        was_read: Callable[[int, bytes], object],
+    ) -> None:
         self.size = stat.size
         self.stat = stat
         self._path = path
         self._opened = opened
         self._in_thread = in_thread
+        self._was_read = was_read
         self._reading = Lock()
 
     def read(self, offset: int, length: int) -> Deferred[bytes]:
         """See `OpenedFile.read`."""
-        return self._in_thread(self._read, offset, length)
+        return self._in_thread(self._read_and_hash, offset, length)
 
     def hash_into(self, hasher: blake3, offset: int, length: int) -> int:
         """Hash these bytes, in a worker thread; return how many they were."""
         for at in range(offset, offset + length, limits.READ_BYTES):
             hasher.update(self._read(at, min(limits.READ_BYTES, offset + length - at)))
         return length
+
+    def _read_and_hash(self, offset: int, length: int) -> bytes:
+        data = self._read(offset, length)
+        self._was_read(offset, data)
+        return data
 
     def _read(self, offset: int, length: int) -> bytes:
         with in_words(self._path), self._reading:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections import OrderedDict
+from threading import Lock
 
 from blake3 import blake3
 
 from twistedp2p.disk.seam import Stat
-from twistedp2p.limits import KNOWN_HASHES, TIMESTAMP_TICK_NS
+from twistedp2p.limits import HASHED_AT_ONCE, KNOWN_HASHES, TIMESTAMP_TICK_NS
 
-__all__ = ["KnownHashes", "Tokens"]
+__all__ = ["HashesUnderWay", "KnownHashes", "Tokens"]
 
 _STATE = struct.Struct(">QQq")
 _WORD = 2**64
@@ -53,3 +54,48 @@ class KnownHashes:
             self._known[token] = content
             while len(self._known) > self._most:
                 self._known.popitem(last=False)
+
+
+class HashesUnderWay:
+    """Hashes files while they are read for somebody, so that they need not be read once more. Threads may share it.
+
+    Only what is read from the first byte to the last, nearly in order, is hashed: each piece as it comes, or after the
+    one before it, if that is only a little late.
+    """
+
+    _LATE = 8
+
+    def __init__(self, most: int = HASHED_AT_ONCE) -> None:
+        self._most = most
+        self._files: OrderedDict[bytes, _Hashing] = OrderedDict()
+        self._lock = Lock()
+
+    def read(self, token: bytes, size: int, offset: int, data: bytes) -> bytes | None:
+        """These bytes were read of a file of `size` bytes; return its content id if they were the last."""
+        with self._lock:
+            hashing = self._files.get(token)
+            if hashing is None:
+                if offset:
+                    return None
+                hashing = self._files[token] = _Hashing()
+                while len(self._files) > self._most:
+                    self._files.popitem(last=False)
+        with hashing.lock:
+            hashing.late[offset] = data
+            while (piece := hashing.late.pop(hashing.at, None)) is not None:
+                hashing.hasher.update(piece)
+                hashing.at += len(piece)
+            if hashing.at < size and len(hashing.late) <= self._LATE:
+                return None
+            whole = hashing.at == size
+        with self._lock:
+            self._files.pop(token, None)
+        return hashing.hasher.digest() if whole else None
+
+
+class _Hashing:
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.hasher = blake3()
+        self.at = 0
+        self.late: dict[int, bytes] = {}
