@@ -41,7 +41,6 @@ def _range(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option(
     "--to",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
     metavar="DIR",
     help="Where to put what is fetched; the current folder without it.",
 )
@@ -73,7 +72,7 @@ def _range(context: click.Context, parameter: click.Parameter, value: str | None
 def command(
     source: Source,
     paths: tuple[str, ...],
-    to: Path,
+    to: Path | None,
     overwrite: bool,
     priority: str,
     queue: Path | None,
@@ -91,21 +90,25 @@ def command(
     """
     wanted = [remote_path(path) for path in paths]
     if part is not None:
-        if len(wanted) != 1 or queue is not None:
-            raise click.UsageError("--range is about one file: name it.")
+        if len(wanted) != 1 or queue is not None or to is not None:
+            raise click.UsageError("--range is about one file, and goes to standard output: name it alone.")
         with_server(source, lambda session: _print_range(session, wanted[0], *part), patience=give_up)
         return
+    if until_done and queue is None:
+        raise click.UsageError("--until-done is about a queue: --queue FILE.")
     if not wanted and queue is None:
         raise click.UsageError("Say what to fetch: paths, '.' for everything, or --queue FILE.")
 
     async def work(session: Session) -> int:
         moving = moving_on("fetched", as_json=as_json, quiet=quiet)
-        fetching = Fetching(session, to, moving, taken=Taken.OVERWRITE if overwrite else Taken.FAIL)
+        fetching = Fetching(session, to or Path(), moving, taken=Taken.OVERWRITE if overwrite else Taken.FAIL)
         try:
-            for path in wanted:
-                await fetching.add(path, Priority.named(priority))
+            usual = Priority.named(priority)
             if queue is not None:
-                await QueueFile(queue, session.reactor, fetching, Priority.named(priority), until_done).follow()
+                await QueueFile(queue, session.reactor, fetching, usual, until_done).follow(wanted)
+            else:
+                for path in wanted:
+                    await fetching.add(path, usual)
             await fetching.finish()
         finally:
             fetching.close()

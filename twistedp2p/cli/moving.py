@@ -174,4 +174,7 @@ def _summary(verb: str, totals: Totals, seconds: float) -> str:
         parts.append(f"{totals.files_skipped:,} already there")
     if totals.files_failed:
         parts.append(f"{totals.files_failed:,} failed")
+    if not totals.ended:
+        left = totals.files - totals.files_done - totals.files_failed
+        parts.append(f"{left:,} not finished, the same command goes on from here")
     return "; ".join(parts)

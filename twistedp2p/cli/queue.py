@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -88,9 +88,12 @@ class QueueFile:
         self._adding: set[Deferred[None]] = set()
         self._broken: Failure | None = None
 
-    async def follow(self) -> None:
-        """Give the lines to the queue as they come, until everything is done, or for ever."""
+    async def follow(self, first: Sequence[str] = ()) -> None:
+        """Give the paths `first`, and the lines as they come, to the queue, until all is done, or for ever."""
         try:
+            for path in first:
+                self._known[path] = self._default
+                self._add(path, self._default)
             while True:
                 if self._changed():
                     self._take()

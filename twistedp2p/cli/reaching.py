@@ -195,8 +195,13 @@ def with_server(
             interrupted.append(True)
             reactor.callFromThread(running.cancel)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, interrupt)
+        def hear() -> None:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, interrupt)
+
+        # Once more when the reactor has put in its own.
+        hear()
+        reactor.callWhenRunning(hear)
         return running.addBoth(_closed, client)
 
     try:
@@ -221,6 +226,8 @@ async def _in_words(work: Coroutine[Any, Any, int]) -> None:
     except TwistedP2PError as error:
         click.echo(f"twistedp2p: {error}", err=True)
         raise SystemExit(1) from error
+    except CancelledError as error:
+        raise SystemExit(INTERRUPTED) from error
     if status:
         raise SystemExit(status)
 
