@@ -24,8 +24,8 @@ __all__ = ["command"]
 def command(source: Source, path: str, recursive: bool, pattern: str, as_json: bool, give_up: float) -> None:
     """List the files of a server: sizes, times, names, and the total.
 
-    SOURCE is the invite of the server, HOST:PORT of one that anybody may read, '@FILE' with either, or '-' to read it
-    from standard input.
+    SOURCE is the invite of the server, HOST:PORT of one that anybody may read, '@FILE' with either, '-' to read it
+    from standard input, or '@' for what the variable TWISTEDP2P_SOURCE says.
     """
     where = remote_path(path)
 

@@ -13,7 +13,7 @@ import click
 from twistedp2p.cli.words import count, duration, rate, shown, size
 from twistedp2p.transfer.files.progress import FileEvent, Totals, What
 
-__all__ = ["Moving", "moving_on"]
+__all__ = ["Bars", "Moving", "moving_on"]
 
 _EVERY = 0.25
 """Seconds between two lines about the bytes of one file, and between two looks of the bars."""
@@ -38,7 +38,7 @@ def moving_on(verb: str, *, as_json: bool, quiet: bool, clock: Callable[[], floa
     if as_json:
         return _Json(clock)
     if not quiet and sys.stderr.isatty():
-        return _Bars(verb, clock)
+        return Bars(verb, clock)
     return _Lines(verb, clock, quiet)
 
 
@@ -54,7 +54,7 @@ class _Lines:
     def event(self, event: FileEvent, totals: Totals) -> None:
         """See `Moving`."""
         if event.what is What.FAILED:
-            click.echo(f"twistedp2p: {shown(event.path)}: {event.error}", err=True)
+            click.echo(f"twistedp2p: {shown(event.path)}: {shown(str(event.error))}", err=True)
 
     def end(self, totals: Totals) -> None:
         """See `Moving`."""
@@ -62,7 +62,7 @@ class _Lines:
             click.echo(_summary(self._verb, totals, self._clock() - self._began), err=True)
 
 
-class _Bars(_Lines):
+class Bars(_Lines):
     """A bar for each file that is under way, and one for all."""
 
     def __init__(self, verb: str, clock: Callable[[], float]) -> None:
@@ -95,7 +95,8 @@ class _Bars(_Lines):
     def event(self, event: FileEvent, totals: Totals) -> None:
         """See `Moving`."""
         if event.what is What.FAILED:
-            self._progress.console.print(f"{shown(event.path)}: {event.error}", markup=False, highlight=False)
+            said = f"{shown(event.path)}: {shown(str(event.error))}"
+            self._progress.console.print(said, markup=False, highlight=False)
         if event.what in (What.BEGUN, What.MOVED):
             task = self._tasks.get(event.path)
             if task is None and len(self._tasks) < _BARS and event.size >= _BAR_BYTES:
@@ -107,15 +108,19 @@ class _Bars(_Lines):
         elif event.path in self._tasks:
             self._progress.remove_task(self._tasks.pop(event.path))
         now = self._clock()
-        if now - self._shown_at >= _EVERY / 2 or totals.ended:
+        if now - self._shown_at >= _EVERY / 2:
             self._shown_at = now
-            done = f"{totals.files_done:,} of {count(totals.files, 'file')}"
-            self._progress.update(self._all, description=done, completed=totals.bytes_done, total=totals.bytes)
+            self._show(totals)
 
     def end(self, totals: Totals) -> None:
         """See `Moving`."""
+        self._show(totals)
         self._progress.stop()
         super().end(totals)
+
+    def _show(self, totals: Totals) -> None:
+        done = f"{totals.files_done:,} of {count(totals.files, 'file')}"
+        self._progress.update(self._all, description=done, completed=totals.bytes_done, total=totals.bytes)
 
 
 class _Json:

@@ -16,6 +16,7 @@ from twisted.internet.task import react
 from twisted.internet.threads import deferToThreadPool
 
 from twistedp2p.cli.calling_back import TrackerWay
+from twistedp2p.cli.words import shown
 from twistedp2p.errors import BadInvite, NoSuchFile, ProtocolViolation, TwistedP2PError
 from twistedp2p.framing.steady import keep_steady
 from twistedp2p.framing.tls import TLSNetwork
@@ -33,6 +34,7 @@ from twistedp2p.transfer.files.messages import FileEntry
 __all__ = [
     "INTERRUPTED",
     "NOTHING",
+    "SOURCE_VARIABLE",
     "Session",
     "Source",
     "give_up_option",
@@ -44,6 +46,8 @@ __all__ = [
 P = ParamSpec("P")
 T = TypeVar("T")
 
+SOURCE_VARIABLE = "TWISTEDP2P_SOURCE"
+"""What SOURCE is when it is ``@``, or not given at all."""
 NOTHING = 3
 """Exit status: there was nothing of that name."""
 INTERRUPTED = 130
@@ -221,10 +225,10 @@ async def _in_words(work: Coroutine[Any, Any, int]) -> None:
     try:
         status = await work
     except NoSuchFile as error:
-        click.echo(f"twistedp2p: {error}", err=True)
+        click.echo(f"twistedp2p: {shown(str(error))}", err=True)
         raise SystemExit(NOTHING) from error
     except TwistedP2PError as error:
-        click.echo(f"twistedp2p: {error}", err=True)
+        click.echo(f"twistedp2p: {shown(str(error))}", err=True)
         raise SystemExit(1) from error
     except CancelledError as error:
         raise SystemExit(INTERRUPTED) from error
@@ -232,13 +236,20 @@ async def _in_words(work: Coroutine[Any, Any, int]) -> None:
         raise SystemExit(status)
 
 
-def _source(context: click.Context, parameter: click.Parameter, value: str) -> Source:
+def _source(context: click.Context, parameter: click.Parameter, value: str | None) -> Source:
+    if value in (None, "@"):
+        value = os.environ.get(SOURCE_VARIABLE)
+        if not value:
+            raise click.UsageError(
+                f"Give SOURCE: the invite of a file server, '@FILE', '-', HOST:PORT, or '@' with {SOURCE_VARIABLE} set."
+            )
+    assert value is not None
     return Source.parse(given_text(value, sys.stdin))
 
 
 def source_argument(function: Any) -> Any:
     """Add SOURCE; the command gets a `Source`."""
-    return click.argument("source", metavar="SOURCE", callback=_source)(function)
+    return click.argument("source", metavar="SOURCE", required=False, callback=_source)(function)
 
 
 def give_up_option(function: Any) -> Any:

@@ -28,7 +28,7 @@ def command(source: Source, paths: tuple[str, ...], recursive: bool, give_up: fl
             try:
                 await (await session.client.connected()).remove(path, deep=recursive)
             except TwistedP2PError as error:
-                click.echo(f"twistedp2p: {shown(path)}: {error}", err=True)
+                click.echo(f"twistedp2p: {shown(path)}: {shown(str(error))}", err=True)
                 status = 1
         return status
 

@@ -408,11 +408,23 @@ class PuttingTests(ServingTestCase):
         self.assertEqual((self.root / "file").read_bytes(), b"quicker")
 
     def test_twice_at_once(self) -> None:
-        """One and the same file can not be put twice at the same time."""
-        self.wait(self.begin(self.client(), "file", b"123").begun)
-        second = self.begin(self.client(), "file", b"123")
-        second.begun.addErrback(lambda _: None)
-        self.refusal(second.done, AlreadyThere)
+        """Who puts the very same file again goes on with it: its first connection may be dead, and nobody knows yet."""
+        data = os.urandom(3_000_000)
+        first = self.begin(self.client(), "file", data)
+        self.wait(first.begun)
+        self.wait(first.write(data[: 2 * 1024 * 1024]))
+        second = self.begin(self.client(), "file", data)
+        begun = self.wait(second.begun)
+        self.assertEqual(begun.offset, 2 * 1024 * 1024)
+        first.write(data[2 * 1024 * 1024 :])
+        self.hub.pump()
+        first.end()
+        self.assertIn("another connection", self.refusal(first.done, AlreadyThere))
+        self.wait(second.write(data[begun.offset :]))
+        second.end()
+        self.wait(second.done)
+        self.assertEqual((self.root / "file").read_bytes(), data)
+        self.assertEqual(self.folder._uploads._under_way, {})
 
     def test_signs_of_life(self) -> None:
         """While a put is under way the server says how far it is, so that nobody takes it for dead."""

@@ -44,7 +44,7 @@ def in_local_words(name: Name) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoSpace(f"The disk is full; there is no room for {shown}.") from error
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.EINVAL, errno.ENAMETOOLONG):
-            raise NoSuchFile(f"{shown} can not be written here ({error.strerror}).") from error
+            raise NoSuchFile(f"{shown} can not be used here ({error.strerror}).") from error
         if error.errno in (errno.EEXIST, errno.EISDIR):
             raise AlreadyThere(f"{shown} is there already.") from error
         raise NotWritable(f"{shown} can not be read or written here ({error.strerror}).") from error

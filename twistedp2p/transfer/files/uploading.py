@@ -26,7 +26,8 @@ from twistedp2p.paths import from_disk
 from twistedp2p.transfer.files.client import FilesClient, is_passing
 from twistedp2p.transfer.files.connection import Put
 from twistedp2p.transfer.files.fair import Fair, Priority
-from twistedp2p.transfer.files.on_disk import InThread, in_words
+from twistedp2p.transfer.files.local import in_local_words
+from twistedp2p.transfer.files.on_disk import InThread
 from twistedp2p.transfer.files.progress import FileEvent, Totals, What
 from twistedp2p.transfer.files.walk import Found, walk
 
@@ -71,7 +72,7 @@ async def local_files(top: Path, below: str, in_thread: InThread) -> AsyncIterat
 
 
 def _open_top(top: Path) -> tuple[Stat, Disk, Name]:
-    with in_words(str(top)):
+    with in_local_words((os.fsencode(top),)):
         above = RealDisk(os.fsencode(top.parent))
         stat = above.stat((os.fsencode(top.name),))
         if stat.kind is FileKind.FILE:
@@ -294,7 +295,7 @@ class Uploading:
         put, opened = file.put, file.opened
         if put is None or opened is None:
             return
-        data = await self._in_thread(opened.read_at, file.at, length)
+        data = await self._in_thread(_piece, file.local, opened, file.at, length)
         if len(data) != length:
             raise FileChanged(f"{file.local.path} became shorter while it was sent.")
         if put.done.called:
@@ -352,9 +353,14 @@ class Uploading:
             self._ended.callback(None)
 
 
+def _piece(local: LocalFile, opened: OpenFile, offset: int, length: int) -> bytes:
+    with in_local_words((os.fsencode(local.path),)):
+        return opened.read_at(offset, length)
+
+
 def _read(local: LocalFile) -> tuple[OpenFile, Stat, bytes]:
     """Return the open file, what the disk says of it, and its content id; raises `FileChanged`."""
-    with in_words(local.path):
+    with in_local_words((os.fsencode(local.path),)):
         opened = local.disk.open(local.name)
         try:
             stat = opened.stat()

@@ -38,31 +38,37 @@ class Uploads:
         self._disk = disk
         self._tokens = tokens
         self._hashes = hashes
-        self._under_way: set[Name] = set()
+        self._under_way: dict[Name, DiskUpload] = {}
         self._lock = Lock()
 
     def begin(self, asked: PutFile, target: Name, in_thread: InThread) -> DiskUpload:
         """Return the upload of `asked` to the name `target`, begun anew or gone on with.
 
-        Raises `AlreadyThere`, `NoSpace`, or OSError as the disk does.
+        Another upload of the very same is ended: most likely its client lost the connection, which was not noticed
+        here yet, and comes again. Raises `AlreadyThere`, `NoSpace`, or OSError as the disk does.
         """
-        present = self._is_there(asked, target)
         meant = f"{asked.path}\0{asked.size}\0{asked.executable}\0{asked.content.hex()}"
         part = (*PARTS, self._tokens.of_name(meant).encode())
+        upload = DiskUpload(self._disk, asked, target, part, in_thread, lambda: self._forget(part, upload))
         with self._lock:
-            if part in self._under_way:
-                raise AlreadyThere(f"{asked.path} is being put there at this moment.")
-            self._under_way.add(part)
+            before = self._under_way.get(part)
+            self._under_way[part] = upload
         try:
-            upload = DiskUpload(self._disk, asked, target, part, in_thread, lambda: self._under_way.discard(part))
-            if present:
+            if before is not None:
+                before.take_away()
+            if self._is_there(asked, target):
                 upload.present, upload.offset = True, asked.size
             else:
                 upload.open()
             return upload
         except BaseException:
-            self._under_way.discard(part)
+            self._forget(part, upload)
             raise
+
+    def _forget(self, part: Name, upload: DiskUpload) -> None:
+        with self._lock:
+            if self._under_way.get(part) is upload:
+                del self._under_way[part]
 
     def forget_orphans(self) -> None:
         """Remove parts that nobody wrote to for `limits.PART_ORPHAN_SECONDS`."""
@@ -109,11 +115,27 @@ class DiskUpload:
         self._in_thread = in_thread
         self._ended = ended
         self._file: OpenFile | None = None
+        self._taken_away = False
         self._hasher = blake3()
         self._busy = Lock()
 
     def open(self) -> None:
         """Open the part, and hash what it has; raises `NoSpace`, or OSError as the disk does."""
+        with self._busy:
+            if self._taken_away:
+                raise self._elsewhere()
+            self._open()
+
+    def take_away(self) -> None:
+        """Let go of the part when what is under way is written: somebody else goes on with it."""
+        with self._busy:
+            self._taken_away = True
+            self._let_go()
+
+    def _elsewhere(self) -> AlreadyThere:
+        return AlreadyThere(f"{self._asked.path} is being put over another connection now.")
+
+    def _open(self) -> None:
         make_folders(self._disk, PARTS, 0o700)
         try:
             self._file = self._disk.open_part(self._part)
@@ -130,7 +152,7 @@ class DiskUpload:
             self._hasher = _hash(self._file, here)
             self.offset = here
         except BaseException:
-            self._file.close()
+            self._let_go()
             raise
 
     def write(self, data: bytes) -> Deferred[None]:
@@ -147,7 +169,8 @@ class DiskUpload:
 
     def _write(self, data: bytes) -> None:
         with in_words(self._asked.path), self._busy:
-            assert self._file is not None
+            if self._file is None:
+                raise self._elsewhere()
             self._file.write_at(self.offset, data)
             self._hasher.update(data)
             self.offset += len(data)
@@ -155,7 +178,8 @@ class DiskUpload:
     def _finish(self) -> None:
         asked = self._asked
         with in_words(asked.path), self._busy:
-            assert self._file is not None
+            if self._file is None:
+                raise self._elsewhere()
             if self._hasher.digest() != asked.content:
                 self._disk.unlink(self._part)
                 raise CorruptContent(f"{asked.path} did not come as it was sent; put it again.")
@@ -172,9 +196,12 @@ class DiskUpload:
 
     def _close(self) -> None:
         with self._busy:
-            file, self._file = self._file, None
-            if file is not None:
-                file.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
 
 def _hash(file: OpenFile, size: int) -> blake3:
