@@ -169,9 +169,10 @@ class FilesClient:
         await _sleep(self._network, min(left, wait * (1 - self._random.random() / 2)))
 
     def _was_of_use(self, connection: FilesConnection) -> bool:
-        """Whether a connection that was lost moved something, or was there for long."""
+        """Whether a connection that was lost moved something, or was there for long and did not fall silent."""
         lived = self._network.clock.seconds() - self._connected_at
-        return bool(connection.bytes_in or connection.bytes_out) or lived >= limits.BACKOFF_MOST
+        moved = connection.bytes_in or connection.bytes_out
+        return bool(moved) or (lived >= limits.BACKOFF_MOST and not connection.fell_silent)
 
     def _every_way(self) -> list[Callable[[], Deferred[FilesConnection]]]:
         return [*(self._to(place) for place in self._places), *(self._by(way) for way in self._ways)]

@@ -97,6 +97,8 @@ class FilesConnection(FrameProtocol):
         """Bytes of content that came."""
         self.bytes_out = 0
         """Bytes of content that were written to the connection."""
+        self.fell_silent = False
+        """Whether it was given up because the server did not answer any more."""
         self.ended: TwistedP2PError | None = None
         self._keys = keys
         self._pin = pin
@@ -104,9 +106,7 @@ class FilesConnection(FrameProtocol):
         self._entropy = entropy
         self._opened = opened
         self._lost = lost
-        self._requests = Requests(
-            self.clock, send=self.send_message, cancel_of=Cancel, silent=lambda: self.abort("no answers any more")
-        )
+        self._requests = Requests(self.clock, send=self.send_message, cancel_of=Cancel, silent=self._no_answers)
         self._liveness = Liveness(
             self.clock,
             ping=lambda: self.send_message(Ping()),
@@ -250,6 +250,10 @@ class FilesConnection(FrameProtocol):
             raise ProtocolViolation("a part of a reply that has none")
 
         return self._requests.ask(message_of, part)
+
+    def _no_answers(self) -> None:
+        self.fell_silent = True
+        self.abort("no answers any more")
 
     # -- FrameProtocol calls these --
 

@@ -1,0 +1,170 @@
+"""Sending files once: real processes, a code, somebody who agrees, kills in the midst of it, and a tracker between."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.processes import Machine, Process, put, tree
+from twistedp2p.identity.files_code import SendCode
+
+BIG = 60_000_000
+LOOPBACK = ("--listen", "tcp:0:interface=127.0.0.1")
+
+
+class Desk:
+    """A machine with things to send, and a folder where they arrive."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.mine = machine.folder("mine")
+        self.mine.mkdir()
+        self.theirs = machine.folder("theirs")
+
+    def send(self, *words: str) -> Process:
+        """Begin to send; returns once the code is in the file `code`."""
+        sending = self.machine.start("send", "twistedp2p", "send", "--json", *LOOPBACK, *words)
+        self.machine.wait(lambda: bool(events(sending.text())), "the code is printed")
+        (self.machine.base / "code").write_text(events(sending.text())[0]["code"])
+        return sending
+
+    def receive(self, *words: str) -> Process:
+        """Begin to receive by that code."""
+        return self.machine.start("receive", "twistedp2p", "receive", "@code", "--to", "theirs", "--json", *words)
+
+    def received(self, *words: str, status: int = 0) -> list[dict[str, Any]]:
+        """Receive by that code, without being asked; return what it says."""
+        receiving = self.receive("--yes", *words)
+        assert receiving.ended() == status, receiving.text()
+        assert "Traceback" not in receiving.text()
+        return events(receiving.text())
+
+
+def events(text: str) -> list[dict[str, Any]]:
+    """Return the JSON objects in what a command printed."""
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture
+def desk(machine: Machine) -> Iterator[Desk]:
+    """Something to send from."""
+    yield Desk(machine)
+
+
+def size_of_part(folder: Path) -> int:
+    """Return how much is in the part there."""
+    return sum(path.stat().st_size for path in folder.glob(".*.part")) if folder.exists() else 0
+
+
+def test_files_and_folders(desk: Desk) -> None:
+    """What is sent arrives as it is, names with spaces and empty folders too, and the sender ends with status 0."""
+    put(desk.mine, {"a b.txt": b"letter", "photos/1.jpg": os.urandom(3_000_000), "photos/deep/2.jpg": os.urandom(500)})
+    (desk.mine / "photos/empty").mkdir()
+    (desk.mine / "photos/link").symlink_to("/etc/passwd")
+    sending = desk.send("mine/a b.txt", "mine/photos")
+    end = desk.received()[-1]
+    assert (end["files"], end["files_done"], end["files_failed"]) == (3, 3, 0)
+    assert sending.ended() == 0, sending.text()
+    (desk.mine / "photos/link").unlink()
+    assert tree(desk.theirs) == tree(desk.mine)
+    assert events(sending.text())[-1]["deliveries"] == 1
+
+
+def test_the_code_is_one_line(desk: Desk) -> None:
+    """Without --json the code stands alone on standard output, whole, and is not on the log of either side."""
+    put(desk.mine, {"note": b"note"})
+    sending = desk.machine.start("send", "sh", "-c", f"exec twistedp2p send {' '.join(LOOPBACK)} mine/note 2>log >code")
+    code_file = desk.machine.base / "code"
+    desk.machine.wait(lambda: code_file.exists() and code_file.read_text().endswith("\n"), "the code is printed")
+    (code,) = code_file.read_text().splitlines()
+    assert SendCode.parse(code).text() == code
+    desk.received()
+    assert sending.ended() == 0
+    assert code not in (desk.machine.base / "log").read_text()
+
+
+def test_it_works_once(desk: Desk) -> None:
+    """When it was received nobody can receive it again; with --many they can, until the sender is told to end."""
+    put(desk.mine, {"note": b"note"})
+    sending = desk.send("mine/note")
+    desk.received()
+    assert sending.ended() == 0
+    assert desk.received(status=1) == []
+    sending = desk.send("mine/note", "--many")
+    for _ in range(3):
+        desk.received()
+    sending.stop()
+    assert sending.ended() == 0
+    assert events(sending.text())[-1]["deliveries"] == 3
+
+
+def test_kill_the_receiver(desk: Desk) -> None:
+    """A receiver that was killed goes on where its part ends, and the sender waits for it."""
+    data = random.randbytes(BIG)
+    put(desk.mine, {"big": data})
+    sending = desk.send("mine/big")
+    receiving = desk.receive("--yes")
+    desk.machine.wait(lambda: size_of_part(desk.theirs) >= BIG // 10, "something came")
+    receiving.kill()
+    kept = size_of_part(desk.theirs)
+    end = desk.received()[-1]
+    assert (end["bytes_resumed"], end["bytes_moved"]) == (kept, BIG - kept)
+    assert sending.ended() == 0
+    assert (desk.theirs / "big").read_bytes() == data
+
+
+def test_nothing_is_overwritten(desk: Desk) -> None:
+    """Where another file has the name, the new one gets a free one, is left out, or replaces it, as was said."""
+    put(desk.mine, {"note.txt": b"new"})
+    put(desk.theirs, {"note.txt": b"old"})
+    desk.send("mine/note.txt")
+    desk.received("--skip")
+    assert tree(desk.theirs) == {"note.txt": b"old"}
+    desk.send("mine/note.txt")
+    desk.received()
+    assert tree(desk.theirs) == {"note.txt": b"old", "note (2).txt": b"new"}
+    desk.send("mine/note.txt")
+    desk.received("--overwrite")
+    assert (desk.theirs / "note.txt").read_bytes() == b"new"
+
+
+def test_nobody_to_ask(desk: Desk) -> None:
+    """Without a terminal and without --yes nothing is received, and the sender goes on waiting."""
+    put(desk.mine, {"note": b"note"})
+    sending = desk.send("mine/note")
+    receiving = desk.receive()
+    assert receiving.ended() == 2
+    assert "--yes" in receiving.text()
+    assert not desk.theirs.exists()
+    desk.received()
+    assert sending.ended() == 0
+
+
+def test_what_can_not_be_sent(desk: Desk) -> None:
+    """Something that is not there, and two of one name, end with one sentence."""
+    put(desk.mine, {"note": b"note", "other/note": b"other"})
+    for words, sentence in ((("mine/nothing",), "nothing"), (("mine/note", "mine/other/note"), "called note")):
+        sending = desk.machine.start("send", "twistedp2p", "send", *LOOPBACK, *words)
+        assert sending.ended() == 1
+        assert sentence in sending.text() and "Traceback" not in sending.text()
+
+
+def test_meeting_at_a_tracker(desk: Desk) -> None:
+    """A sender that nobody can reach is met at its tracker, and dials the receiver."""
+    put(desk.mine, {"note": b"note", "big": os.urandom(2_000_000)})
+    tracker = desk.machine.start("tracker", "twistd", "-n", "tracker", "--listen", "tcp:0:interface=127.0.0.1")
+    address = desk.machine.base / "home/tracker/address"
+    desk.machine.wait(address.exists, "the tracker listens")
+    sending = desk.send("mine", "--advertise", "127.0.0.1:1", "--tracker", address.read_text().strip())
+    code = SendCode.parse((desk.machine.base / "code").read_text())
+    assert code.tracker is not None and [place.port for place in code.places] == [1]
+    desk.received()
+    assert sending.ended() == 0
+    assert tree(desk.theirs / "mine") == tree(desk.mine)
+    tracker.stop()
