@@ -94,8 +94,13 @@ def command(
             interrupted.append(True)
             reactor.callFromThread(running.cancel)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, interrupt)
+        def hear() -> None:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, interrupt)
+
+        # Once more when the reactor has put in its own.
+        hear()
+        reactor.callWhenRunning(hear)
         return running
 
     try:
