@@ -7,12 +7,11 @@ what to do next where there is something to do.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 __all__ = [
     "AlreadyThere",
     "BadAddress",
     "BadArgument",
+    "BadArguments",
     "BadInvite",
     "BadPath",
     "BadProof",
@@ -24,6 +23,7 @@ __all__ = [
     "FolderUnusable",
     "HomeUnusable",
     "IndexUnusable",
+    "InternalError",
     "KeyUnusable",
     "NoCommonVersion",
     "NoSpace",
@@ -49,7 +49,7 @@ __all__ = [
 class TwistedP2PError(Exception):
     """Any error of this package that a caller may want to tell from a bug."""
 
-    code: ClassVar[str] = "error"
+    code: str = "error"
 
 
 class BadPath(TwistedP2PError):
@@ -133,6 +133,18 @@ class UnknownRequest(Refusal):
     code = "unknown-request"
 
 
+class BadArguments(Refusal):
+    """What was asked has arguments that the other side can not use; ask it differently."""
+
+    code = "bad-arguments"
+
+
+class InternalError(Refusal):
+    """The other side has a bug, and its log the reason."""
+
+    code = "internal"
+
+
 class NotHeld(Refusal):
     """The content asked for is not on the other side's disk (any more); ask another holder."""
 
@@ -194,7 +206,7 @@ class SizeChanged(TwistedP2PError):
 
 
 class TooLarge(TwistedP2PError):
-    """A file larger than any that can be shared; it stays local."""
+    """A file larger than any that can be shared, which stays local; or a request or reply that may not be so long."""
 
     code = "too-large"
 

@@ -79,6 +79,8 @@ class FrameProtocol(Int32StringReceiver):
         self.error: TwistedP2PError | None = None
         """Why this side ended the connection, or could not have it; None if it did not."""
         self.MAX_LENGTH = first_frame_bytes
+        self.most_streams = limits.REQUESTS_IN_FLIGHT
+        """Streams that may wait for the reader."""
         self._codec = codec
         self._alpn = alpn
         self._dialled = dialled
@@ -157,7 +159,7 @@ class FrameProtocol(Int32StringReceiver):
         if self.link_state not in (LinkState.SECURED, LinkState.PROVEN):
             done.errback(Failure(ConnectionDone()))
             return done
-        if len(self._streams) >= limits.REQUESTS_IN_FLIGHT:
+        if len(self._streams) >= self.most_streams:
             raise ProtocolViolation("too many requests wait for their answers to be read")
         self._streams.append((messages, done))
         self._drain()

@@ -1,0 +1,1 @@
+"""The code of docs/embedding.md and docs/examples, run as it stands there."""
