@@ -89,6 +89,8 @@ MEMBERS_PER_ADDRESS = 64
 """Proved connections from one address: several peers behind one router."""
 BACKLOG = 1024
 """Connections that may wait to be accepted: a burst beyond it waits a second for its callers to try again."""
+ACCEPT_AGAIN = 1.0
+"""While no more files can be opened, accepting is tried again this often, seconds."""
 CONNECTIONS = 4096
 """Proved connections of one tracker."""
 PEERS_PER_SHARE = 1000

@@ -68,6 +68,15 @@ def allow(folder: Path, writing: bool) -> None:
             os.chmod(path, 0o700 if writing else 0o500)
 
 
+def started_without_rights(machine: Machine, start: Callable[[], Peer]) -> Peer:
+    """Start a peer that may do only what a user may, also when root runs the tests."""
+    machine.enter = WITHOUT_RIGHTS if os.geteuid() == 0 else ()
+    try:
+        return start()
+    finally:
+        machine.enter = ()
+
+
 def test_no_permission(machine: Machine) -> None:
     """Without permission to write, a peer starts, serves and watches the folder; with it, it goes on by itself."""
     known_by = shared_before(machine)
@@ -75,11 +84,7 @@ def test_no_permission(machine: Machine) -> None:
     allow(folder, False)
 
     def start() -> Peer:
-        machine.enter = WITHOUT_RIGHTS if os.geteuid() == 0 else ()
-        try:
-            return machine.peer("one")
-        finally:
-            machine.enter = ()
+        return started_without_rights(machine, lambda: machine.peer("one"))
 
     one, two = check_served(machine, start, "no-permission", "#warn] The shared folder can not be written to: give")
     folder.chmod(0o700)
@@ -110,3 +115,27 @@ def test_read_only_disk(machine: Machine) -> None:
     enter = ("nsenter", "--target", str(one.pid), "--mount", *(("--user", "--preserve-credentials") if user else ()))
     subprocess.run([*enter, "mount", "-o", "remount,bind,rw", str(folder)], check=True)
     check_goes_on(machine, one, two, known_by)
+
+
+def test_single_files_and_folders(machine: Machine) -> None:
+    """What can not be read or written is named with what to do; all else goes on, and it is tried again."""
+    machine.tracker()
+    put(machine.folder("one"), {"closed/old": b"old", "open/old": b"old", "secret": b"mine"})
+    one = started_without_rights(machine, lambda: machine.begin("one"))
+    two = machine.join("two")
+    machine.wait_for([two], tree(one.folder))
+    (one.folder / "closed").chmod(0o500)
+    (one.folder / "unreadable").write_bytes(b"for nobody")
+    (one.folder / "unreadable").chmod(0)
+    put(two.folder, {"closed/new": b"new", "open/new": b"new", "closed/old": b"changed"})
+    expected = {("no-permission", "closed/new"), ("no-permission", "closed/old"), ("unreadable", "unreadable")}
+    machine.wait(lambda: set(errors(one)) == expected, lambda: f"it says what is wrong: {errors(one)}")
+    machine.wait(lambda: (one.folder / "open/new").exists(), "all else goes on")
+    assert (one.folder / "closed/old").read_bytes() == b"old"
+    for error in one.state()["errors"]:
+        assert "chmod" in error["text"], error
+    (one.folder / "closed").chmod(0o700)
+    (one.folder / "unreadable").chmod(0o600)
+    machine.wait(lambda: (two.folder / "unreadable").exists(), "what can be read is shared", 90.0)
+    machine.wait(lambda: one.in_sync() and not errors(one), lambda: f"all is tried again: {errors(one)}", 90.0)
+    assert machine.wait_equal(one, two)["closed/old"] == (b"changed", False)

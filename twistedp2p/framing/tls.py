@@ -7,6 +7,7 @@ signature bound to the connection (`identity.proof`). The certificate alone give
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -36,6 +37,7 @@ from zope.interface import implementer
 
 from twistedp2p import limits
 from twistedp2p.errors import NoCommonVersion
+from twistedp2p.framing.patience import Patience
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.proof import EXPORTER_BYTES, EXPORTER_LABEL, Channel
 
@@ -93,10 +95,16 @@ class _ServerFactory(TLSMemoryBIOFactory):
 
 
 class TLSNetwork:
-    """The real network: TCP, UNIX sockets and TLS 1.3 with the key of this device."""
+    """The real network: TCP, UNIX sockets and TLS 1.3 with the key of this device.
 
-    def __init__(self, reactor: Any, key: DeviceKey) -> None:
+    `crowded` is called with the error when no more callers can be taken, and with None when they can; see `Patience`.
+    """
+
+    def __init__(
+        self, reactor: Any, key: DeviceKey, crowded: Callable[[OSError | None], None] | None = None
+    ) -> None:
         self.clock: IReactorTime = reactor
+        self._crowded = crowded
         self._reactor = reactor
         self._key = key
         self._creators: dict[str, _Creator] = {}
@@ -116,7 +124,12 @@ class TLSNetwork:
         """Listen on a Twisted endpoint description (tcp:, tcp6:, unix:), which says nothing of TLS."""
         wrapped = _ServerFactory(self._creator(alpn), False, factory)
         listening: Deferred[IListeningPort] = serverFromString(self._reactor, endpoint).listen(wrapped)
-        return listening
+
+        def be_patient(port: IListeningPort) -> IListeningPort:
+            Patience(port, self.clock, self._crowded)
+            return port
+
+        return listening.addCallback(be_patient)
 
     def channel(self, transport: ITransport, *, alpn: str, dialled: bool) -> Channel:
         """Return what both ends of a TLS connection know; `NoCommonVersion` unless they agreed on `alpn`."""

@@ -154,7 +154,7 @@ class PeerService(Service):
         self.peer = Peer(
             self.member,
             self._index,
-            network=TLSNetwork(self._reactor, self.member.key),
+            network=TLSNetwork(self._reactor, self.member.key, self._crowded),
             clock=self._reactor,
             workers=self._workers,
             entropy=self._entropy,
@@ -419,6 +419,15 @@ class PeerService(Service):
     def root_gone(self) -> None:
         """Look at everything, which finds that the folder is not there any more."""
         self.peer.observer.scan()
+
+    # -- the network tells --------------------------------------------------
+
+    def _crowded(self, error: OSError | None) -> None:
+        """Say that nobody can connect, because too many files are open; None says that this is over."""
+        if error is not None:
+            self.peer.sync.failures.trouble("accept", trouble_of(error))
+        else:
+            self.peer.sync.failures.over("accept")
 
     # -- an accident with identity ------------------------------------------
 

@@ -36,6 +36,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from twistedp2p import __version__
 from twistedp2p.errors import BadArgument, FolderUnusable, TwistedP2PError
+from twistedp2p.framing.patience import Patience
 from twistedp2p.limits import TRASH_DAYS_MOST
 from twistedp2p.peer.purging import Wish
 
@@ -220,6 +221,7 @@ class ProcessControlService(Service):
         self._calls = _calls_of_process(view)
         self._path = path
         self._port: IListeningPort | None = None
+        self._patience: Patience | None = None
 
     def startService(self) -> None:
         """Listen."""
@@ -230,12 +232,16 @@ class ProcessControlService(Service):
             os.unlink(self._path)
         site = ControlSite(self._calls, self._clock)
         self._port = self._reactor.listenUNIX(self._path, cast("Factory[Any]", site), mode=0o600)
+        # Who asks what is wrong must be answered also when it is that too many files are open.
+        self._patience = Patience(self._port, self._clock, reserve=True)
         super().startService()
 
     def stopService(self) -> Deferred[None] | None:
         """Listen no longer; the socket is removed."""
         super().stopService()
         port, self._port = self._port, None
+        if self._patience is not None:
+            self._patience.close()
         return Deferred.fromCoroutine(_close(port)) if port is not None else None
 
 
