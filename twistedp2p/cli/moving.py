@@ -170,7 +170,7 @@ def _print(said: dict[str, object]) -> None:
 
 def _summary(verb: str, totals: Totals, seconds: float) -> str:
     moved = totals.files_done - totals.files_skipped
-    parts = [f"{count(moved, 'file')} {verb}, {size(totals.moved)} in {duration(seconds)}"]
+    parts = [f"{count(moved, 'file')} {verb}, {size(totals.moved)} in {_short(seconds)}"]
     if totals.moved and seconds >= 1:
         parts[0] += f" ({rate(totals.moved / seconds)})"
     if totals.bytes_resumed:
@@ -183,3 +183,8 @@ def _summary(verb: str, totals: Totals, seconds: float) -> str:
         left = totals.files - totals.files_done - totals.files_failed
         parts.append(f"{left:,} not finished, the same command goes on from here")
     return "; ".join(parts)
+
+
+def _short(seconds: float) -> str:
+    """Return how long something took; a tenth of a second counts when it is short."""
+    return duration(seconds) if seconds >= 9.5 else f"{seconds:.1f} s"
