@@ -44,3 +44,24 @@ def test_large_blocks_are_given_back(setting: str, size: int, by_itself: bool) -
     words = [sys.executable, "-c", _MEASURE, setting, str(size)]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(by_itself)
+
+
+_KEEP = """
+import sys
+from twistedp2p.disk.memory import keep_free_memory
+resident = lambda: int(open("/proc/self/statm").read().split()[1])
+if sys.argv[1] == "set":
+    assert keep_free_memory()
+blocks = [bytearray(b"x" * 65536) for _ in range(64)]
+full = resident()
+del blocks
+print(full - resident() > 512)  # pages: half of what the blocks had
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo"), reason="not the GNU C library")
+@pytest.mark.parametrize(("setting", "given_back"), [("unset", True), ("set", False)])
+def test_buffers_are_kept(setting: str, given_back: bool) -> None:
+    """A program that uses buffers again and again may keep their memory when they are free."""
+    done = subprocess.run([sys.executable, "-c", _KEEP, setting], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(given_back)

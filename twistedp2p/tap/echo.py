@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.usage import UsageError
 
 from twistedp2p.disk.machine import raise_open_files
+from twistedp2p.disk.memory import keep_free_memory
 from twistedp2p.echo.crowd import Crowd
 from twistedp2p.echo.service import SELF_SIGNED, EchoService, certificate_of, echo_endpoint, fingerprint_of
 from twistedp2p.errors import BadAddress
@@ -164,6 +165,7 @@ def makeService(options: Options) -> IService:
     """Return the service that echoes on every endpoint of `options`."""
     reactor: Any = global_reactor()
     keep_steady(reactor)
+    keep_free_memory()
     group = OneSentenceService()
     with in_one_sentence():
         self_made = cache(lambda: _self_made(options["home"], "self-signed"))
