@@ -181,6 +181,32 @@ def test_a_client_that_does_not_read(machine: Machine) -> None:
         assert read_all(deaf[7]) == (DATA * (sent[7] // len(DATA) + 1))[: sent[7]]
 
 
+def test_a_client_that_does_not_read_over_tls(machine: Machine) -> None:
+    """Over TLS it is the same: what waits for such a client is bounded, and others are served."""
+    process, ports = started(machine, "--listen", "self-signed:0:interface=127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with dial(ports[0]) as raw, context.wrap_socket(raw) as warm:
+        echo(warm, DATA[:100_000])
+    before = resident(process)
+    with ExitStack() as stack:
+        sent = 0
+        for _ in range(4):
+            secure = stack.enter_context(context.wrap_socket(dial(ports[0])))
+            secure.settimeout(0.3)
+            try:
+                while True:
+                    secure.sendall(DATA[:16_000])
+                    sent += 16_000
+            except TimeoutError:
+                pass  # the server takes no more
+        assert sent > 4 * 500_000
+        grown = resident(process) - before
+        assert grown < 4 * 512 * 1024 + 2**20, f"{grown:,} bytes for 4 clients"
+        with dial(ports[0]) as raw, context.wrap_socket(raw) as other:
+            assert echo(other, b"not disturbed") == b"not disturbed"
+
+
 def _send_until_stuck(connection: socket.socket) -> int:
     """Send until nothing more can be sent for a while; return how many bytes that were."""
     import select

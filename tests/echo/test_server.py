@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import cast
 
 from hypothesis import given
@@ -11,6 +12,7 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, UNIXClientEndpoint, UNIXServerEndpoint
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IListeningPort,
@@ -67,6 +69,7 @@ class SlowPeer(FileDescriptor):
         super().__init__(reactor)
         self.connected = True
         self.room = 0
+        self.broken = False
         self.taken = b""
         self.startReading()
 
@@ -74,8 +77,10 @@ class SlowPeer(FileDescriptor):
         """It has no name."""
         return UNIXAddress(None)
 
-    def writeSomeData(self, data: bytes) -> int:
+    def writeSomeData(self, data: bytes) -> int | BaseException:
         """Take what there is room for."""
+        if self.broken:
+            return ConnectionLost()
         size = min(self.room, len(data))
         self.room -= size
         self.taken += bytes(data[:size])
@@ -95,27 +100,63 @@ class PaceTests(SynchronousTestCase):
         """Say whether the reactor is asked to read from the peer."""
         return self.peer in self.reactor.getReaders()
 
-    def test_reads_while_buffer_has_room(self) -> None:
-        """While the transport's buffer is not over its limit, reading goes on."""
-        self.protocol.dataReceived(b"x" * FileDescriptor.bufferSize)
+    def test_sent_at_once(self) -> None:
+        """What the client takes is sent in the same turn of the reactor, nothing waits, and reading goes on."""
+        self.peer.room = 1000
+        self.protocol.dataReceived(b"x" * 1000)
+        self.assertEqual(self.peer.taken, b"x" * 1000)
         self.assertTrue(self.reading())
+        self.assertNotIn(self.peer, self.reactor.getWriters())
 
-    def test_stops_reading_when_buffer_is_full(self) -> None:
-        """One byte over the transport's buffer, and reading stops."""
-        self.protocol.dataReceived(b"x" * (FileDescriptor.bufferSize + 1))
+    def test_stops_reading_when_something_waits(self) -> None:
+        """One byte that the client does not take, and reading stops."""
+        self.peer.room = 999
+        self.protocol.dataReceived(b"x" * 1000)
         self.assertFalse(self.reading())
 
-    def test_reads_again_when_buffer_is_empty(self) -> None:
-        """Reading goes on when the client has taken all, and every byte got there."""
-        sent = bytes(range(256)) * (FileDescriptor.bufferSize // 256 + 1)
-        self.protocol.dataReceived(sent)
-        self.peer.room = len(sent) - 1
+    def test_reads_again_when_nothing_waits(self) -> None:
+        """Reading goes on when the client has taken all, and every byte got there, in order; again and again."""
+        sent = b""
+        for turn in range(3):
+            part = bytes((turn + number) % 256 for number in range(FileDescriptor.bufferSize))
+            self.peer.room = 1000
+            self.protocol.dataReceived(part)
+            sent += part
+            self.peer.room = len(part) - 1001
+            self.peer.doWrite()
+            self.assertFalse(self.reading())
+            self.peer.room = 1
+            self.peer.doWrite()
+            self.assertTrue(self.reading())
+            self.assertEqual(self.peer.taken, sent)
+
+    def test_what_comes_all_the_same_waits_behind(self) -> None:
+        """A read that was under way when reading stopped is sent after what waits, not before."""
+        self.protocol.dataReceived(b"first")
+        self.peer.room = 100
+        self.protocol.dataReceived(b"second")
+        self.assertEqual(self.peer.taken, b"")
         self.peer.doWrite()
-        self.assertFalse(self.reading())
-        self.peer.room = 1
-        self.peer.doWrite()
-        self.assertTrue(self.reading())
-        self.assertEqual(self.peer.taken, sent)
+        self.assertEqual(self.peer.taken, b"firstsecond")
+
+    def test_an_error_is_left_to_the_transport(self) -> None:
+        """A connection that turns out to be gone is ended by its transport, as if that had found it."""
+        self.peer.broken = True
+        self.protocol.dataReceived(b"x")
+        self.assertIsInstance(self.peer.doWrite(), ConnectionLost)
+
+    def test_what_waits_is_bounded(self) -> None:
+        """From a client that sends for ever and reads nothing, 64 KiB are taken and no more; all of it comes back."""
+        sent = bytearray()
+        while self.reading():
+            read = os.urandom(FileDescriptor.bufferSize)
+            self.protocol.dataReceived(read)
+            sent += read
+        self.assertLessEqual(len(sent), 64 * 1024)
+        self.peer.room = 2 * len(sent)
+        while not self.reading():
+            self.peer.doWrite()
+        self.assertEqual(self.peer.taken, bytes(sent))
 
     def test_no_close_before_all_is_sent(self) -> None:
         """After the client's last byte, the transport closes once what it is owed is sent."""
