@@ -74,7 +74,7 @@ class RequestsTests(SynchronousTestCase):
         self.assertIn(b"about ring", others.value())
 
     def test_a_length_of_a_billion_inside(self) -> None:
-        """A length within the arguments is bounded by the frame, too: it fails its request, and nothing is waited for."""
+        """A length within the arguments is bounded by the frame, too: its request fails, and nothing is waited for."""
         claimed = b"\x81\xa5value\xdb" + BILLION.to_bytes(4, "big") + b"a few"
         self.it.dataReceived(frame(Ask(0, "Search", claimed)))
         (failed,) = self.said()
