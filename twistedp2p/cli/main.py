@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -52,7 +53,13 @@ class _Commands(click.Group):
         """Return the command of that name, None if there is none."""
         if cmd_name not in _COMMANDS:
             return None
-        found: click.Command = importlib.import_module(f"twistedp2p.cli.{cmd_name}").command
+        # Nothing of what is imported is garbage; to look for it again and again would take longer than a short command.
+        gc.disable()
+        try:
+            found: click.Command = importlib.import_module(f"twistedp2p.cli.{cmd_name}").command
+        finally:
+            gc.freeze()
+            gc.enable()
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from random import SystemRandom
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import click
 from attrs import frozen
@@ -15,9 +15,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThreadPool
 
-from twistedp2p.cli.calling_back import TrackerWay
 from twistedp2p.cli.words import shown
 from twistedp2p.errors import BadInvite, NoSuchFile, ProtocolViolation, TwistedP2PError
+from twistedp2p.framing.network import Network
 from twistedp2p.framing.steady import keep_steady
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.codes import Place
@@ -27,7 +27,7 @@ from twistedp2p.identity.given import given_text
 from twistedp2p.identity.share import ShareKeys
 from twistedp2p.limits import FILES_PATIENCE
 from twistedp2p.paths import RelPath
-from twistedp2p.transfer.files.client import FilesClient, is_passing
+from twistedp2p.transfer.files.client import FilesClient, Make, is_passing
 from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.messages import FileEntry
 
@@ -54,6 +54,15 @@ INTERRUPTED = 130
 """Exit status: a person ended it."""
 _ENTRIES_AT_ONCE = 5000
 """Entries of a listing that are held at a time: then it is asked for again from there."""
+
+
+class NetworkWay(Protocol):
+    """A `Way` of a `FilesClient` that needs the network of the client, which `with_server` makes."""
+
+    network: Network | None
+
+    def __call__(self, make: Make) -> Deferred[Any]:
+        """See `Way`."""
 
 
 @frozen
@@ -167,7 +176,7 @@ def with_server(
     patience: float = FILES_PATIENCE,
     keys: ShareKeys | None = None,
     pin: bytes | None = None,
-    ways: Sequence[TrackerWay] = (),
+    ways: Sequence[NetworkWay] = (),
 ) -> None:
     """Run `work` with a client of the server, and end the process with the status that it returns.
 
