@@ -28,6 +28,7 @@ from twistedp2p.transfer.files.fair import Fair, Priority
 from twistedp2p.transfer.files.local import (
     LocalPart,
     Small,
+    flush,
     free_name,
     hash_of,
     make_local_folder,
@@ -653,4 +654,4 @@ class Downloads:
             self._ended.callback(None)
 
     async def _flush(self) -> None:
-        await self._in_thread(self._disk.sync_all)
+        await self._in_thread(flush, self._disk)

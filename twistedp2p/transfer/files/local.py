@@ -24,6 +24,7 @@ from twistedp2p.transfer.files.uploads import reserve
 __all__ = [
     "LocalPart",
     "Small",
+    "flush",
     "free_name",
     "hash_of",
     "in_local_words",
@@ -216,6 +217,15 @@ class Small:
     data: bytes
     mtime_ns: int
     executable: bool
+
+
+def flush(disk: Disk) -> None:
+    """Return when what `place_small` placed is on stable storage."""
+    try:
+        disk.sync_all()
+    except OSError as error:
+        why = error.strerror
+        raise NotWritable(f"The disk could not store all that was fetched ({why}); look after it.") from error
 
 
 def place_small(disk: Disk, files: Sequence[Small], overwrite: bool) -> list[TwistedP2PError | None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,14 @@ async def local_files(top: Path, below: str, in_thread: InThread) -> AsyncIterat
     yield LocalFile(disk, name, path, kind)
     if kind.kind is FileKind.FOLDER:
         found = walk(disk, Found("", (), kind), deep=True)
-        while some := await in_thread(lambda: list(islice(found, _FOUND_AT_ONCE))):
+        while some := await in_thread(_next_some, top, found):
             for one in some:
                 yield LocalFile(disk, one.name, f"{path}/{one.path}", one.stat)
+
+
+def _next_some(top: Path, found: Iterator[Found]) -> list[Found]:
+    with in_local_words((os.fsencode(top),)):
+        return list(islice(found, _FOUND_AT_ONCE))
 
 
 def _open_top(top: Path) -> tuple[Stat, Disk, Name]:
