@@ -315,7 +315,7 @@ class MovingTests(SynchronousTestCase):
                 self.assertEqual(
                     rest,
                     [
-                        "1 file fetched, 28.0 MB in 3 s (10.0 MB/s); 2.00 MB were here from before; 1 already there; "
+                        "1 file fetched, 28.0 MB in 2.8 s (10.0 MB/s); 2.00 MB were here from before; 1 already there; "
                         "1 failed; 1 not finished, the same command goes on from here"
                     ],
                 )
