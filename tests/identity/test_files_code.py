@@ -100,3 +100,25 @@ class FilesCodeTests(unittest.SynchronousTestCase):
         """The representation of a code does not show its secret."""
         for code in (READ, SENT):
             self.assertNotIn(repr(SECRET), repr(code))
+
+    @given(st.one_of(st.text(), st.text(alphabet="tp2p1:abcdefgh234567,.[]", max_size=120).map(lambda t: "tp2p1:" + t)))
+    def test_only_bad_invite_escapes(self, text: str) -> None:
+        """Whatever text is taken for a code, it is refused with a sentence, and nothing else happens."""
+        for parse in (FilesInvite.parse, SendCode.parse, Place.parse):
+            try:
+                parse(text)
+            except BadInvite as error:
+                self.assertTrue(str(error))
+
+    @given(data=st.data(), writable=st.booleans())
+    def test_a_changed_character(self, data: st.DataObject, writable: bool) -> None:
+        """A code with any one character changed is refused, or is the same code."""
+        invite = FilesInvite(SECRET, PLACES, PIN, writable)
+        text = list(invite.text())
+        at = data.draw(st.integers(0, len(text) - 1))
+        text[at] = data.draw(st.sampled_from("abcdefghijklmnopqrstuvwxyz234567:,.[]"))
+        try:
+            found = FilesInvite.parse("".join(text))
+        except BadInvite:
+            return
+        self.assertEqual(found, invite)
