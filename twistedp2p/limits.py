@@ -227,6 +227,8 @@ KNOWN_HASHES = 100_000
 """Content ids of served files that are remembered: some 20 MiB."""
 PUTS_ENDED = 1024
 """Files given up of which a little more may still come, on one connection."""
+LISTINGS_PAUSED = 4
+"""Listings of one connection that wait to be gone on with: each may hold LISTING_NAMES names for each level."""
 HASHED_EVERY = 2.0
 """Who hashes a long file for somebody says this often how far it is, seconds: well within REPLY."""
 RANGE_BYTES = 16 * 1024 * 1024

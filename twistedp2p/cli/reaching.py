@@ -122,36 +122,15 @@ class Session:
                 return
 
     async def _some(self, path: str, deep: bool, pattern: str, after: str, found: list[FileEntry]) -> bool:
-        """List until some thousand entries came; return whether that was all."""
-
-        enough = False
-
-        def came(entries: Sequence[FileEntry]) -> None:
-            nonlocal enough
-            found.extend(entries)
-            if len(found) >= _ENTRIES_AT_ONCE and not enough:
-                # Not at once: what is under way goes on with this reply when it returns.
-                self.reactor.callLater(0, stop)
-
-        def stop() -> None:
-            nonlocal enough
-            if not asked.called:
-                enough = True
-                asked.cancel()
-
+        """List some thousand entries; return whether that was all."""
         connection = await self.client.connected()
-        asked = connection.listing(path, came, deep=deep, pattern=pattern, after=after)
         try:
-            await asked
+            await connection.listing(path, found.extend, deep=deep, pattern=pattern, after=after, most=_ENTRIES_AT_ONCE)
         except TwistedP2PError as error:
             if not is_passing(error):
                 raise
             return False
-        except CancelledError:
-            if not enough:
-                raise  # a person ended it
-            return False
-        return True
+        return len(found) < _ENTRIES_AT_ONCE
 
 
 def _check(entry: FileEntry, path: str) -> None:

@@ -16,7 +16,7 @@ FILES_SAMPLES: list[object] = [
     f.FilesHello(NAME, tuple(range(16))),
     f.FilesWelcome(NAME, (1,), True, True),
     f.ListFolder(1),
-    f.ListFolder(MOST, PATH, True, "*" * limits.IGNORE_PATTERN_CHARS, PATH),
+    f.ListFolder(MOST, PATH, True, "*" * limits.IGNORE_PATTERN_CHARS, PATH, 2**63 - 1),
     f.Listed(1, ()),
     f.Listed(1, (f.FileEntry("a", False, limits.SIZE_CAP, -1, True, TOKEN), f.FileEntry("b", True))),
     f.ReadRange(1, PATH, TOKEN, limits.SIZE_CAP, limits.RANGE_BYTES),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from twisted.internet.defer import CancelledError
@@ -24,6 +25,8 @@ from twistedp2p.errors import (
 )
 from twistedp2p.transfer.chunking import content_id_of
 from twistedp2p.transfer.files.connection import FilesConnection, Put
+from twistedp2p.transfer.files.listings import Listings
+from twistedp2p.transfer.files.messages import FileEntry, ListFolder
 from twistedp2p.transfer.files.server import Access
 from twistedp2p.transfer.files.source import SmallFile
 from twistedp2p.transfer.files.uploads import PARTS
@@ -121,6 +124,39 @@ class ListingTests(ServingTestCase):
         for number, path in enumerate(everything):
             self.assertEqual(self.paths(client, deep=True, after=path), everything[number + 1 :], path)
         self.assertEqual(self.paths(client, "a", deep=True, after="a/deep"), ["a/deep/two", "a/one"])
+
+    def test_a_piece_at_a_time(self) -> None:
+        """A listing that is asked for in pieces of any size is the same, and what was begun is not begun again."""
+        client = self.client()
+        everything = self.paths(client, deep=True)
+        begun: list[str] = []
+        begin = self.folder.listing
+
+        def listing(asked: ListFolder) -> AsyncIterator[Sequence[FileEntry]]:
+            begun.append(asked.after)
+            return begin(asked)
+
+        (server,) = self.factory.connections
+        for most in (1, 2, 4, len(everything), 100):
+            begun.clear()
+            server._listings = Listings(listing)
+            found: list[str] = []
+            while True:
+                piece = self.paths(client, deep=True, after=found[-1] if found else "", most=most)
+                found += piece
+                if len(piece) < most:
+                    break
+            self.assertEqual(found, everything)
+            self.assertEqual(begun, [""])
+        self.assertEqual(self.paths(client, deep=True, after=everything[2], most=2), everything[3:5])
+
+    def test_only_some_listings_wait(self) -> None:
+        """Many listings that are never gone on with cost the room of a few."""
+        client = self.client()
+        for number in range(1, limits.LISTINGS_PAUSED + 5):
+            self.paths(client, pattern="?" * number + "*", most=1)
+        (server,) = self.factory.connections
+        self.assertLessEqual(len(server._listings._paused), limits.LISTINGS_PAUSED)
 
     def test_pattern(self) -> None:
         """A pattern chooses by the last name, or, with a slash, by the path."""

@@ -124,15 +124,19 @@ class FilesConnection(FrameProtocol):
         deep: bool = False,
         pattern: str = "",
         after: str = "",
+        most: int = 0,
     ) -> Deferred[None]:
-        """List a folder ("" is the top) or a file; `sink` hears the entries in order, a page at a time."""
+        """List a folder ("" is the top) or a file; `sink` hears the entries in order, a page at a time.
+
+        No more than `most`, 0 for all; to go on, ask for what comes `after` the last.
+        """
 
         def part(message: object) -> None:
             if not isinstance(message, Listed):
                 raise ProtocolViolation("a listing without entries")
             sink(message.entries)
 
-        return self._requests.ask(lambda number: ListFolder(number, path, deep, pattern, after), part)
+        return self._requests.ask(lambda number: ListFolder(number, path, deep, pattern, after, most), part)
 
     def read_range(
         self, path: str, token: bytes, offset: int, length: int, sink: Callable[[int, bytes], object]

@@ -106,7 +106,8 @@ class ListFolder:
     """List what is in that folder, or that file alone, in the order of the components of the paths.
 
     `deep`: what is in its folders too. `pattern`: only what it matches, as gitignore patterns do. `after`: only what
-    comes after this path, for whoever lost the connection in the middle.
+    comes after this path, for whoever lost the connection in the middle, or has room for more. `most`: no more entries
+    than that, 0 for all.
     """
 
     request: Request
@@ -114,6 +115,7 @@ class ListFolder:
     deep: bool = False
     pattern: Annotated[str, Meta(max_length=limits.IGNORE_PATTERN_CHARS)] = ""
     after: Path = ""
+    most: Number = 0
 
 
 @frozen

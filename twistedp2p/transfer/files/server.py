@@ -39,6 +39,7 @@ from twistedp2p.identity.device import node_text
 from twistedp2p.identity.proof import Channel, Role
 from twistedp2p.messages import Cancel, Data, Done, Failed, Goodbye, Ping, Pong
 from twistedp2p.paths import RelPath
+from twistedp2p.transfer.files.listings import Listings
 from twistedp2p.transfer.files.messages import (
     FILES,
     FileMissing,
@@ -131,6 +132,7 @@ class FilesServerProtocol(FrameProtocol):
         self._channel: Channel | None = None
         self._writer = False
         self._stream = Stream(self.send_stream)
+        self._listings = Listings(source.listing)
         self._answers = Answers(self._answered)
         self._puts: dict[int, _Incoming] = {}
         self._ended_puts: OrderedDict[int, None] = OrderedDict()
@@ -252,7 +254,7 @@ class FilesServerProtocol(FrameProtocol):
         for path in (asked.path, asked.after):
             if path:
                 RelPath(path)
-        async for page in self._source.listing(asked):
+        async for page in self._listings.listing(asked):
             await self._stream.send(iter((Listed(asked.request, tuple(page)),)))
 
     async def _range(self, asked: ReadRange) -> None:
