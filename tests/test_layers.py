@@ -67,6 +67,7 @@ PURE = (
     "peer.plan",
     "peer.replica",
     "peer.announce",
+    "peer.changes",
     "peer.reasons",
     "peer.troubles",
 )

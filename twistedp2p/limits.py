@@ -99,6 +99,8 @@ REQUESTS_IN_FLIGHT = 64
 """Requests that one side may have unanswered on one connection."""
 ANSWERS_AT_ONCE = 4
 """Requests of one connection that are being read for at the same time; the others wait: bounds memory."""
+CHANGES_WAITING = 1000
+"""Changes of a folder that wait for a program that reads them; one that is slower is told that it lost some."""
 BATCHES_IN_FLIGHT = 16
 """Batches that a peer may have sent to its tracker without an acknowledgement."""
 PEER_CONNECTIONS = 256

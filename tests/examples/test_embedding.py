@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 from pathlib import Path
 from struct import pack
@@ -9,6 +11,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.internet.testing import StringTransport
 from twisted.protocols.basic import Int16StringReceiver, Int32StringReceiver, StringTooLongError
@@ -17,6 +20,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.examples.pages import DOCS, module
 from twistedp2p import errors, limits
 from twistedp2p.framing.calls import CallLimits
+from twistedp2p.peer.change_readers import ChangeReaders
+from twistedp2p.peer.changes import By, Change, What
 
 TEXT = "one ring to rule them all\none to find them\nOne to bring them all"
 
@@ -164,3 +169,30 @@ class FramingsTests(SynchronousTestCase):
         protocol.transport.loseConnection()
         protocol.dataReceived(b"\0\0\0\1a")
         self.assertEqual(heard_here, [])
+
+
+class WatchingTests(SynchronousTestCase):
+    """Reading what changes, in both styles."""
+
+    def test_both_styles(self) -> None:
+        """Each style hears every change and ends when the peer does."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        watching = module("watching", folder)
+        readers = ChangeReaders()
+
+        class Peer:
+            changes = staticmethod(readers.new)
+
+        heard: list[Change] = []
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            results = [Deferred.fromCoroutine(watching.watch(Peer)), watching.watch_with_callbacks(Peer, heard.append)]
+            readers.tell([Change(What.ADDED, "a", By.OTHERS, size=3)])
+            readers.tell([Change(What.REMOVED, "b")])
+            readers.end()
+        for result in results:
+            self.assertIsNone(self.successResultOf(result))
+        self.assertEqual([change.path for change in heard], ["a", "b"])
+        self.assertEqual(printed.getvalue(), "added a others 3\nremoved b here 0\n")
+        self.assertEqual(limits.CHANGES_WAITING, 1000)

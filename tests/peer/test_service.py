@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
@@ -96,6 +97,30 @@ class PauseTests(TestCase):
         await until(lambda: two.status()["in_sync"])
         self.assertIsNone(two.status()["paused_since"])
         self.assertEqual(self.tracker.counters.peers, 3)
+
+    async def test_changes(self) -> None:
+        """Who reads the changes of a folder hears what is saved there and what comes, over pauses, until the end."""
+        one, two = [await self.started(name) for name in ("one", "two")]
+        heard: list[tuple[str, str, str]] = []
+
+        async def listen() -> str:
+            async for change in two.changes():
+                heard.append((change.what.value, change.path, change.by.value))
+            return "over"
+
+        listening = Deferred.fromCoroutine(listen())
+        (self.base / "one" / "from one").write_text("1")
+        await until(lambda: ("added", "from one", "others") in heard)
+        await two.pause()
+        (self.base / "one" / "from one").unlink()
+        (self.base / "two" / "from two").write_text("2")
+        await until(lambda: one.status()["in_sync"])
+        self.assertEqual(len(heard), 1)
+        await two.resume()
+        await until(lambda: len(heard) == 3)
+        self.assertEqual(sorted(heard[1:]), [("added", "from two", "here"), ("removed", "from one", "others")])
+        await two.stopService()
+        self.assertEqual(await listening, "over")
 
     async def test_over_a_restart(self) -> None:
         """A folder that was paused starts paused, listens nowhere, and still says since when."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import Factory, define, frozen
 
+from twistedp2p.peer.changes import By, Change, changes_of
 from twistedp2p.peer.contents import Contents
 from twistedp2p.peer.folder.publish import Obstacle
 from twistedp2p.peer.folder.trash import TrashStore
@@ -27,6 +28,7 @@ class Carried:
     look: set[str] = Factory(set)
     errors: dict[str, Trouble] = Factory(dict)
     touched: set[str] = Factory(set)
+    changes: list[Change] = Factory(list)
     displaced: list[str] = Factory(list)
     folders: set[str] = Factory(set)
     published: int = 0
@@ -71,6 +73,7 @@ class Books:
             for entry in trashed:
                 self._index.add_trash(entry.name, entry.path, entry.content, entry.size, entry.mtime_ns, entry.kept)
             carried.touched |= view.commit()
+        carried.changes += changes_of(view.rows_changed, lambda _: By.OTHERS)
 
     def _is_gone(self, name: str) -> bool:
         try:

@@ -26,6 +26,7 @@ from twistedp2p.identity.invite import TrackerAddress
 from twistedp2p.limits import ADDRESSES, BACKLOG, RETRY_FIRST
 from twistedp2p.messages import Address
 from twistedp2p.peer.assembly import Peer
+from twistedp2p.peer.change_readers import ChangeReaders, Changes
 from twistedp2p.peer.folder.hints import Hint
 from twistedp2p.peer.folder.inotify import RealNotifier
 from twistedp2p.peer.folder.watch import Watch
@@ -85,6 +86,7 @@ class PeerService(Service):
         self._ending: Deferred[None] | None = None
         self._one_by_one = DeferredLock()
         self._rest_wanted = False
+        self._readers = ChangeReaders()
         self.paused_since: float | None = None
         """Since when it is paused, seconds since 1970; None if it is not."""
         self.member = Member(options, entropy)
@@ -127,6 +129,14 @@ class PeerService(Service):
         """Return a Deferred that fires when this peer is in sync."""
         return self.peer.sync.when_in_sync()
 
+    def changes(self) -> Changes:
+        """Return what changes in the folder from now on, saved here or put there: `async for change in changes`.
+
+        Pauses are no end of it; the end of this service is. What is behind by `limits.CHANGES_WAITING` loses some,
+        and is told so. Other readers are not concerned.
+        """
+        return self._readers.new()
+
     def speakers(self) -> tuple[object, ...]:
         """Return what logs in the name of this peer besides itself, now; it is something else after a pause."""
         return () if self._watch is None else (self._watch, *self.peer.speakers())
@@ -163,6 +173,7 @@ class PeerService(Service):
             name=self.member.options.name or socket.gethostname(),
         )
         self.peer.tracking.cloned = self._cloned
+        self.peer.sync.changed = self._readers.tell
         self.board = StatusBoard(self.peer, self._reactor.seconds, time.time)
         self.board.paused_since = self.paused_since
 
@@ -325,6 +336,7 @@ class PeerService(Service):
         super().stopService()
         if self._ending is None:
             if not self._prepared:
+                self._readers.end()
                 return succeed(None)
             self._ending = Deferred()
             self._stop_looking()
@@ -339,6 +351,7 @@ class PeerService(Service):
             self._workers.stop()
         else:
             await self.peer.stop_listening()
+        self._readers.end()
         assert self._index is not None
         self._index.close()
         try:

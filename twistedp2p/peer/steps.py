@@ -17,6 +17,8 @@ from twistedp2p.errors import BadPath, ProtocolViolation
 from twistedp2p.messages import Entry, SetDigest, Welcome
 from twistedp2p.paths import NameRules, RelPath
 from twistedp2p.peer.announce import Announcer
+from twistedp2p.peer.changes import LOST, By, changes_of
+from twistedp2p.peer.changes import Change as FolderChange
 from twistedp2p.peer.contents import Contents
 from twistedp2p.peer.executor import Executor
 from twistedp2p.peer.folder import mark
@@ -43,6 +45,7 @@ class Outcome:
     """What a step leaves for the loop: batches to send, paths to plan or look at, contents to fetch.
 
     `plan_after_scan`: another list of what is ignored is in force; the folder is scanned, then these are planned.
+    `changes` are those of the folder, for a program that reads them.
     """
 
     batches: tuple[Batch, ...] = ()
@@ -53,6 +56,7 @@ class Outcome:
     errors: tuple[tuple[str, Trouble], ...] = ()
     displaced: tuple[str, ...] = ()
     plan_after_scan: frozenset[str] | None = None
+    changes: tuple[FolderChange, ...] = ()
 
 
 class Steps:
@@ -242,7 +246,7 @@ class Steps:
         self._announcer.say_all(by_key=True)
         self.ignores.lost()
         self._resend = []
-        return Outcome()
+        return Outcome(changes=(LOST,))
 
     # -- the disk -------------------------------------------------------------
 
@@ -261,6 +265,7 @@ class Steps:
         mark.require(self._disk)
         view = View(self._index)
         again = self._recover(view)
+        recovered = frozenset(again)
         # A publish that failed half way is settled first: what it put there is no save of the user.
         unsettled = {intent.path for intent in self._index.intents()}
         with self._index.transaction():
@@ -269,7 +274,13 @@ class Steps:
         self._announcer.changed(touched)
         self.ignores.follow(touched)
         plan, fine = self._sorted_out(touched)
-        return Outcome(batches=self._next_batch(), plan=plan | unsettled | again, planned=fine, look=frozenset(again))
+        return Outcome(
+            batches=self._next_batch(),
+            plan=plan | unsettled | again,
+            planned=fine,
+            look=frozenset(again),
+            changes=changes_of(view.rows_changed, lambda path: By.OTHERS if path in recovered else By.HERE),
+        )
 
     def _save(self, looks: Iterable[Looked], view: View, unsettled: set[str], again: set[str]) -> None:
         """Take in what was seen; what must be looked at again is added to `again`.
@@ -345,6 +356,7 @@ class Steps:
                 else:
                     actions.append(action)
         touched = view.commit()
+        settled = changes_of(view.rows_changed, lambda _: By.OTHERS, self._ignoring)
         for want in wants:
             full = self._contents.no_room(want.content, want.size)
             if full is not None:
@@ -364,6 +376,7 @@ class Steps:
             wants=tuple(wants),
             errors=(*waiting.items(), *carried.errors.items()),
             displaced=tuple(carried.displaced),
+            changes=(*settled, *carried.changes),
         )
 
     def relist(self) -> Outcome:

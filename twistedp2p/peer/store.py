@@ -83,6 +83,9 @@ class View:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.change = Change()
+        self.rows_changed: tuple[tuple[str, Row | None, Row | None], ...] = ()
+        """The rows that the last commit changed: path, the row before, the row now."""
+        self._rows_before: dict[str, Row | None] = {}
         self.rescued: set[bytes] = set()
         """Contents for which planning in this view has seen to it that no path lacks what is here (`plan`)."""
 
@@ -132,7 +135,9 @@ class View:
 
     def set_row(self, path: str, row: Row | None) -> None:
         """Replace the row of `path`; None removes it."""
-        if row != self.row(path):
+        before = self.row(path)
+        if row != before:
+            self._rows_before.setdefault(path, before)
             self.change.rows[path] = row
 
     def set_intent(self, path: str, intent: Intent | None) -> None:
@@ -148,6 +153,8 @@ class View:
     def commit(self) -> set[str]:
         """Commit what was changed, if anything; return the paths that may have to be announced."""
         change, self.change = self.change, Change()
+        before, self._rows_before = self._rows_before, {}
         if change:
             self.store.apply(change)
+        self.rows_changed = tuple((path, before[path], row) for path, row in change.rows.items())
         return change.paths()

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from twistedp2p.errors import TwistedP2PError
 from twistedp2p.limits import FULL_SCAN, INDEX_AGAIN, TRASH_AGAIN
 from twistedp2p.messages import Entry, PeerInfo, Welcome
+from twistedp2p.peer.changes import Change
 from twistedp2p.peer.failures import Complaints, Failures
 from twistedp2p.peer.first_list import FirstList
 from twistedp2p.peer.holdings import Holdings
@@ -103,6 +104,8 @@ class Sync:
         self._after_scan: set[str] = set()
         self._relist_failed = False
         self.first_list = FirstList(clock, steps.ignores, self._kick)
+        self.changed: Callable[[tuple[Change, ...]], object] = lambda changes: None
+        """Hears what changed in the folder, after the commit."""
         self.rescan: Callable[[], None] = self._scan
         """Looks at the whole folder; whoever watches it puts the watches anew first."""
 
@@ -406,6 +409,7 @@ class Sync:
 
     def _absorb(self, outcome: Outcome) -> None:
         """Hand on what a step left; what is left when this peer ends is found again at the next start."""
+        self.changed(outcome.changes)  # which is not found again
         if self._stopped:
             return
         self.first_list.mind()
