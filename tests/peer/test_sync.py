@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twistedp2p.errors import FolderUnusable, NoSpace
 from twistedp2p.limits import FULL_SCAN, INDEX_AGAIN, RETRY_FIRST, TRASH_AGAIN
 from twistedp2p.messages import Entry, PeerInfo, Welcome
+from twistedp2p.peer.changes import Change, What
 from twistedp2p.peer.holdings import Holdings
 from twistedp2p.peer.index_file import IndexDamaged
 from twistedp2p.peer.look import Looked
@@ -570,3 +571,17 @@ class StopTests(SyncTestCase):
                 self.sync.stop()
                 workers.finish()
                 self.assertEqual((self.near.calls, self.clock.getDelayedCalls()), ([], []))
+
+    def test_changes_of_a_step_that_ends_after_the_end_are_told(self) -> None:
+        """The index has them by then: no later start would tell of them."""
+        workers = HeldWorkers()
+        self.build(workers)
+        told: list[Change] = []
+        self.sync.changed = told.extend
+        change = Change(What.ADDED, "x")
+        self.steps.leave("take", Outcome(changes=(change,)))
+        self.sync.looked(saw("x"))
+        self.turn()
+        self.sync.stop()
+        workers.finish()
+        self.assertEqual(told, [change])
