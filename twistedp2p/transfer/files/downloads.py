@@ -35,6 +35,7 @@ from twistedp2p.transfer.files.local import (
     make_part,
     place_small,
     sizes_of,
+    small_here,
 )
 from twistedp2p.transfer.files.messages import FileEntry
 from twistedp2p.transfer.files.on_disk import InThread
@@ -296,19 +297,19 @@ class Downloads:
     async def _check_small(self, batch: Sequence[_File]) -> None:
         """Sort small files: those that are not here are ready to be asked for."""
         try:
-            sizes = await self._in_thread(sizes_of, self._disk, [file.target for file in batch])
+            here = await self._in_thread(small_here, self._disk, [(file.target, file.entry.size) for file in batch])
         finally:
             self._checking -= 1
-        for file, size in zip(batch, sizes, strict=True):
+        for file, (size, content) in zip(batch, here, strict=True):
             if size is None or (self._overwrite and size not in (-1, file.entry.size)):
                 self._ready_small(file)
             else:
-                self._task(self._compare(file, size))
+                self._task(self._compare(file, size, content))
 
-    async def _compare(self, file: _File, size: int) -> None:
+    async def _compare(self, file: _File, size: int, content: bytes | None) -> None:
         """Skip a small file that is here already, else fail it, or fetch it over the other."""
         try:
-            if not await self._is_here(file, size):
+            if not await self._is_here(file, size, content):
                 self._ready_small(file)
         except TwistedP2PError as error:
             self._failed(file, error)
@@ -393,13 +394,14 @@ class Downloads:
         else:
             self._task(self._complete(file))
 
-    async def _is_here(self, file: _File, size: int) -> bool:
+    async def _is_here(self, file: _File, size: int, content: bytes | None = None) -> bool:
         """Return True if nothing is left to do, which is said; False if the file is to be fetched.
 
-        Raises `AlreadyThere` if another one is in its way.
+        `size` is what is here, -1 if that is no file, and `content` its content id if that is known. Raises
+        `AlreadyThere` if another one is in its way.
         """
         if size == file.entry.size:
-            here = await self._in_thread(hash_of, self._disk, file.target)
+            here = content or await self._in_thread(hash_of, self._disk, file.target)
             if here == await self._content_of(file):
                 self.totals.bytes_done += size
                 self.totals.files_skipped += 1
