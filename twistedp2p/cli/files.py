@@ -9,6 +9,7 @@ from attrs import asdict
 
 from twistedp2p.cli.reaching import NOTHING, Session, Source, give_up_option, remote_path, source_argument, with_server
 from twistedp2p.cli.words import count, moment, shown, size
+from twistedp2p.limits import IGNORE_PATTERN_CHARS
 from twistedp2p.transfer.files.messages import FileEntry
 
 __all__ = ["command"]
@@ -28,6 +29,8 @@ def command(source: Source, path: str, recursive: bool, pattern: str, as_json: b
     from standard input, or '@' for what the variable TWISTEDP2P_SOURCE says.
     """
     where = remote_path(path)
+    if len(pattern) > IGNORE_PATTERN_CHARS:
+        raise click.UsageError(f"A pattern has at most {IGNORE_PATTERN_CHARS} characters.")
 
     async def work(session: Session) -> int:
         files = folders = total = 0

@@ -61,7 +61,8 @@ def command(
         )
         try:
             for file in files:
-                async for one in local_files(file.expanduser().absolute(), below, session.in_thread):
+                top = file.expanduser().absolute()
+                async for one in local_files(top, below, session.in_thread, uploading.left_out):
                     await uploading.add(one, Priority.named(priority))
             await uploading.finish()
         finally:

@@ -13,7 +13,7 @@ from tests.transfer.files.serving import ServingTestCase, in_line
 from tests.transfer.files.test_downloads import tree
 from tests.transfer.nodes import device
 from twistedp2p import limits
-from twistedp2p.errors import AlreadyThere, NoSuchFile, Unreachable
+from twistedp2p.errors import AlreadyThere, BadPath, NoSuchFile, Unreachable
 from twistedp2p.transfer.files.client import FilesClient
 from twistedp2p.transfer.files.progress import FileEvent, What
 from twistedp2p.transfer.files.uploading import Uploading, local_files
@@ -51,7 +51,7 @@ class UploadingTests(ServingTestCase):
 
         async def add() -> None:
             for top in tops:
-                async for local in local_files(top, below, in_line):
+                async for local in local_files(top, below, in_line, uploading.left_out):
                     await uploading.add(local)
 
         self.adding = ensureDeferred(add())
@@ -111,10 +111,25 @@ class UploadingTests(ServingTestCase):
         self.put(file, overwrite=True)
         self.assertEqual((self.root / "file").read_bytes(), b"new")
 
-    def test_nothing_of_that_name(self) -> None:
-        """A file that is not there is said to be so."""
-        self.begin(self.mine / "nothing")
-        self.failureResultOf(self.adding, NoSuchFile)
+    def test_what_can_not_be_put(self) -> None:
+        """What is not there, or has a name that can not travel, is said to be so; all else arrives."""
+        (self.mine / "folder").mkdir()
+        self.save("folder/good", b"1")
+        (self.mine / os.fsdecode(b"folder/bad \xff")).write_bytes(b"2")
+        long = "n" * 200
+        deep = self.mine / "folder"
+        while len(str(deep)) + 201 < limits.PATH_BYTES:
+            deep = deep / long
+        deep.mkdir(parents=True)
+        (deep / "far").write_bytes(b"3")
+        uploading = self.put(self.mine / "nothing", self.mine / "folder", below="/".join([long] * 3))
+        failed = {event.path: event.error for event in self.events if event.what is What.FAILED}
+        self.assertIsInstance(failed.pop(str(self.mine / "nothing")), NoSuchFile)
+        self.assertEqual({type(error) for error in failed.values()}, {BadPath})
+        self.assertTrue(any("bad" in path for path in failed))
+        self.assertEqual(uploading.totals.files_failed, len(failed) + 1)
+        self.assertTrue(uploading.totals.ended)
+        self.assertEqual((self.root / long / long / long / "folder/good").read_bytes(), b"1")
 
     def test_the_connection_breaks(self) -> None:
         """After a break the rest is sent over the next connection."""

@@ -21,15 +21,15 @@ from twisted.python.failure import Failure
 from twistedp2p import limits
 from twistedp2p.disk.real import RealDisk
 from twistedp2p.disk.seam import Disk, FileKind, Name, OpenFile, Stat
-from twistedp2p.errors import FileChanged, NoSuchFile, TwistedP2PError
-from twistedp2p.paths import from_disk
+from twistedp2p.errors import BadPath, FileChanged, NoSuchFile, TwistedP2PError
+from twistedp2p.paths import RelPath, from_disk
 from twistedp2p.transfer.files.client import FilesClient, is_passing
 from twistedp2p.transfer.files.connection import Put
 from twistedp2p.transfer.files.fair import Fair, Priority
 from twistedp2p.transfer.files.local import in_local_words
 from twistedp2p.transfer.files.on_disk import InThread
 from twistedp2p.transfer.files.progress import FileEvent, Totals, What
-from twistedp2p.transfer.files.walk import Found, walk
+from twistedp2p.transfer.files.walk import Found, LeftOut, walk
 
 __all__ = ["LocalFile", "Uploading", "local_files"]
 
@@ -54,21 +54,34 @@ class LocalFile:
         return self.stat.kind is FileKind.FOLDER
 
 
-async def local_files(top: Path, below: str, in_thread: InThread) -> AsyncIterator[LocalFile]:
+async def local_files(top: Path, below: str, in_thread: InThread, left_out: LeftOut) -> AsyncIterator[LocalFile]:
     """Yield the file `top`, or that folder and all files and folders in it, with their paths below `below`.
 
-    What is no file or folder, or has a name that can not travel, is left out. Raises `NoSuchFile`, or `BadPath` for
-    the name of `top` itself.
+    What is neither is left out. `left_out` hears of what should not be and is, with its path: what is not there or
+    may not be read, and names that can not travel.
     """
-    last = from_disk((os.fsencode(top.name),)).text
-    path = f"{below}/{last}" if below else last
-    kind, disk, name = await in_thread(_open_top, top)
+    try:
+        last = from_disk((os.fsencode(top.name),)).text
+        path = RelPath(f"{below}/{last}" if below else last).text
+        kind, disk, name = await in_thread(_open_top, top)
+    except TwistedP2PError as error:
+        left_out(str(top), error)
+        return
     yield LocalFile(disk, name, path, kind)
     if kind.kind is FileKind.FOLDER:
-        found = walk(disk, Found("", (), kind), deep=True)
+        out: list[tuple[str, TwistedP2PError]] = []
+        found = walk(disk, Found("", (), kind), deep=True, left_out=lambda path, why: out.append((path, why)))
         while some := await in_thread(_next_some, top, found):
             for one in some:
-                yield LocalFile(disk, one.name, f"{path}/{one.path}", one.stat)
+                try:
+                    yield LocalFile(disk, one.name, RelPath(f"{path}/{one.path}").text, one.stat)
+                except BadPath as error:
+                    out.append((one.path, error))
+            while out:
+                where, why = out.pop(0)
+                left_out(f"{path}/{where}" if where else path, why)
+        for where, why in out:
+            left_out(f"{path}/{where}" if where else path, why)
 
 
 def _next_some(top: Path, found: Iterator[Found]) -> list[Found]:
@@ -146,6 +159,12 @@ class Uploading:
         self.totals.bytes += local.stat.size
         self._waiting[priority].append(_File(local, priority))
         self._begin_some()
+
+    def left_out(self, path: str, why: TwistedP2PError) -> None:
+        """A file or folder can not be put."""
+        self.totals.files += 1
+        self.totals.files_failed += 1
+        self._heard(FileEvent(What.FAILED, path, 0, 0, why))
 
     def finish(self) -> Deferred[None]:
         """Fires when something became of every file; fails if the server is lost for good. Cancel it to stop."""

@@ -7,16 +7,16 @@ However long a folder is, at most `limits.LISTING_NAMES` of its names are held.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from attrs import frozen
 
 from twistedp2p import limits
 from twistedp2p.disk.seam import Disk, FileKind, Name, OtherDevice, Stat
-from twistedp2p.errors import BadPath, NoSuchFile
+from twistedp2p.errors import BadPath, FolderUnusable, NoSuchFile, TwistedP2PError
 from twistedp2p.paths import RelPath, from_disk
 
-__all__ = ["Found", "locate", "look", "walk"]
+__all__ = ["Found", "LeftOut", "locate", "look", "walk"]
 
 _STATS_AT_ONCE = 512
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -61,51 +61,65 @@ def look(disk: Disk, path: str) -> Found:
     return Found(path, name, stat)
 
 
-def walk(disk: Disk, top: Found, *, deep: bool, after: str = "") -> Iterator[Found]:
+LeftOut = Callable[[str, TwistedP2PError], object]
+
+
+def walk(
+    disk: Disk, top: Found, *, deep: bool, after: str = "", left_out: LeftOut = lambda path, why: None
+) -> Iterator[Found]:
     """Yield what is in the folder `top`, or that file itself, in order; with `deep` what is in its folders too.
 
     `after` is a path below `top`: only what comes after it. What is no file or folder, has a name that can not
-    travel, or goes away meanwhile is left out, and so is what is mounted inside.
+    travel, or goes away meanwhile is left out, and so is what is mounted inside, and what may not be read.
+    `left_out` hears of names that can not travel, and of folders that may not be read, and why.
     """
     if top.stat.kind is not FileKind.FOLDER:
         if not after:
             yield top
         return
     rest = after[len(top.path) + 1 :] if top.path else after
-    yield from _folder(disk, top, deep, rest)
+    yield from _folder(disk, top, deep, rest, left_out)
 
 
-def _folder(disk: Disk, folder: Found, deep: bool, after: str) -> Iterator[Found]:
+def _folder(disk: Disk, folder: Found, deep: bool, after: str, left_out: LeftOut) -> Iterator[Found]:
     first, _, rest = after.partition("/")
     last = b""
     if first:
         path = f"{folder.path}/{first}" if folder.path else first
         last = locate(disk, path)[-1]
-        for found in _looked_at(disk, folder, [last]):
+        for found in _looked_at(disk, folder, [last], left_out):
             if deep and found.stat.kind is FileKind.FOLDER:
-                yield from _folder(disk, found, deep, rest)
+                yield from _folder(disk, found, deep, rest, left_out)
     while True:
         try:
             names = disk.names(folder.name, last, limits.LISTING_NAMES)
         except OSError as error:
-            if isinstance(error, OtherDevice) or error.errno in (*_GONE, errno.EACCES):
+            if _is_left_out(folder, error, left_out):
                 return
             raise
         for at in range(0, len(names), _STATS_AT_ONCE):
-            for found in _looked_at(disk, folder, names[at : at + _STATS_AT_ONCE]):
+            for found in _looked_at(disk, folder, names[at : at + _STATS_AT_ONCE], left_out):
                 yield found
                 if deep and found.stat.kind is FileKind.FOLDER:
-                    yield from _folder(disk, found, deep, "")
+                    yield from _folder(disk, found, deep, "", left_out)
         if len(names) < limits.LISTING_NAMES:
             return
         last = names[-1]
 
 
-def _looked_at(disk: Disk, folder: Found, names: list[bytes]) -> Iterator[Found]:
+def _is_left_out(folder: Found, error: OSError, left_out: LeftOut) -> bool:
+    """Whether a folder that can not be read is gone, or none of ours; who may not read it is told."""
+    if error.errno == errno.EACCES:
+        left_out(folder.path, FolderUnusable(f"The folder {folder.path} can not be read ({error.strerror})."))
+        return True
+    return isinstance(error, OtherDevice) or error.errno in _GONE
+
+
+def _looked_at(disk: Disk, folder: Found, names: list[bytes], left_out: LeftOut) -> Iterator[Found]:
     try:
         stats = disk.stats(folder.name, names)
     except OSError as error:
-        if isinstance(error, OtherDevice) or error.errno in (*_GONE, errno.EACCES):
+        if _is_left_out(folder, error, left_out):
             return
         raise
     for component, stat in stats:
@@ -114,7 +128,9 @@ def _looked_at(disk: Disk, folder: Found, names: list[bytes]) -> Iterator[Found]
         try:
             last = from_disk((component,)).text
             path = RelPath(f"{folder.path}/{last}" if folder.path else last).text
-        except BadPath:
+        except BadPath as error:
+            shown = component.decode(errors="backslashreplace")
+            left_out(f"{folder.path}/{shown}" if folder.path else shown, error)
             continue
         yield Found(path, (*folder.name, component), stat)
 
