@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import re
 from pathlib import Path
@@ -196,3 +197,26 @@ class WatchingTests(SynchronousTestCase):
         self.assertEqual([change.path for change in heard], ["a", "b"])
         self.assertEqual(printed.getvalue(), "added a others 3\nremoved b here 0\n")
         self.assertEqual(limits.CHANGES_WAITING, 1000)
+
+    def test_callbacks_keep_nothing(self) -> None:
+        """Whoever reads with callbacks for a long time keeps one Deferred, and hears of its own mistakes."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        readers = ChangeReaders()
+
+        class Peer:
+            changes = staticmethod(readers.new)
+
+        def heard(change: Change) -> None:
+            if not change.path:
+                raise ValueError("a mistake")
+
+        ended = module("watching", folder).watch_with_callbacks(Peer, heard)
+        gc.collect()
+        before = sum(type(thing) is Deferred for thing in gc.get_objects())
+        for number in range(100):
+            readers.tell([Change(What.ADDED, str(number))])
+        gc.collect()
+        self.assertEqual(sum(type(thing) is Deferred for thing in gc.get_objects()), before)
+        readers.tell([Change(What.ADDED, "")])
+        self.failureResultOf(ended, ValueError)
