@@ -13,13 +13,14 @@ import pytest
 from tests.examples.pages import DOCS, EXAMPLES
 
 SECONDS = 60.0
-"""None takes more than two; this is for a machine that does much else."""
+"""None takes more than four; this is for a machine that does much else."""
 
 SAYS = {
     "echo_inside": r"app: welcome echo: hello\n0 connections now, 1 at most, 1 in all; .* 5 bytes echoed\.\n",
     "serve_folder": r"letters/to ben: 8 bytes\nlist: 6 bytes\nstopped\n",
     "fetch": r"long: begun, 0 of 3,000,000 bytes\n(long: moved, [\d,]+ of 3,000,000 bytes\n)+"
     r"long: done, 3,000,000 of 3,000,000 bytes\n1 files, 3,000,000 bytes\n",
+    "peer_inside": r"added by others: letter, 8 bytes\nben has: Dear Ben\nstopped\n",
 }
 """What each program prints, as a pattern for all of it."""
 
