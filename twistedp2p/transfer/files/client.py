@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from twistedp2p import limits
-from twistedp2p.errors import BadInvite, NoCommonVersion, PeerTimeout, Refusal, TwistedP2PError, Unreachable, WrongPeer
+from twistedp2p.errors import NoCommonVersion, PeerTimeout, Refusal, TwistedP2PError, Unreachable, WrongPeer
 from twistedp2p.framing.alarm import Alarm
 from twistedp2p.framing.network import FILES_ALPN, Network
 from twistedp2p.identity.codes import Place
@@ -103,7 +103,7 @@ class FilesClient:
         """Return the connection, dialled if there is none.
 
         Fails with `Unreachable` when the server can not be reached for `patience` seconds, and at once with what
-        another try would not change: `WrongPeer`, `NoCommonVersion`, or `BadInvite` if the invite is not taken.
+        another try would not change, `WrongPeer` or `NoCommonVersion`, or if it was never there.
         """
         result: Deferred[FilesConnection] = Deferred(self._waits_no_more)
         if self._closed:
@@ -149,7 +149,7 @@ class FilesClient:
         while True:
             try:
                 connection = await Attempts(self._network.clock, self._every_way()).first()
-            except (WrongPeer, NoCommonVersion, BadInvite):
+            except (WrongPeer, NoCommonVersion):
                 raise
             except TwistedP2PError as error:
                 # Who was never there is not waited for: the address may be wrong, or the invite void.
