@@ -240,6 +240,17 @@ class StopTests(SynchronousTestCase):
         self.assertEqual(ended, [None])
         self.assertEqual(server.clock.getDelayedCalls(), [])
 
+    def test_what_is_not_read_yet(self) -> None:
+        """A connection that was silent so far is given a moment all the same: its client may have just said something."""
+        server = Server(idle=80)
+        one = server.call()
+        server.clock.pump([10] * 2)
+        self.stopping(server)
+        server.clock.advance(limits.ECHO_QUIET)
+        self.assertFalse(one[1].disconnecting)
+        server.clock.advance(limits.ECHO_QUIET)
+        self.assertTrue(one[1].disconnecting)
+
     def test_what_is_under_way_is_echoed(self) -> None:
         """A client that goes on is echoed for a while; then it is told that nothing more comes, and is not heard."""
         server = Server()
