@@ -87,9 +87,9 @@ class PlacesTests(SynchronousTestCase):
         self.assertFalse(second[1].disconnecting)
         lose(first)
         self.assertTrue(server.echoes(second))
-        self.assertEqual(server.gate, [False])
+        self.assertEqual(server.gate, [False, False])
         lose(second)
-        self.assertEqual(server.gate, [False, True])
+        self.assertEqual(server.gate, [False, False, True])
 
     def test_first_come_first_served(self) -> None:
         """Who waited longest is next; one that gave up waiting takes no place."""
@@ -241,7 +241,7 @@ class StopTests(SynchronousTestCase):
         self.assertEqual(server.clock.getDelayedCalls(), [])
 
     def test_what_is_not_read_yet(self) -> None:
-        """A connection that was silent so far is given a moment all the same: its client may have just said something."""
+        """One that was silent so far is given a moment all the same: its client may just have said something."""
         server = Server(idle=80)
         one = server.call()
         server.clock.pump([10] * 2)

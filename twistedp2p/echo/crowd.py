@@ -99,6 +99,7 @@ class Crowd:
             self.counters.waited += 1
             self._held[client] = host
             client.hold()
+            self.gate(False)  # again: who rested because no more files could be opened may have begun anew
         else:
             self._admit(client, host)
 

@@ -17,6 +17,7 @@ from twistedp2p.echo.crowd import Crowd
 from twistedp2p.echo.datagrams import EchoDatagrams
 from twistedp2p.echo.server import EchoFactory
 from twistedp2p.framing.listener import raise_at_once
+from twistedp2p.framing.patience import Patience
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.limits import BACKLOG, ECHO_DATAGRAM_BYTES
 
@@ -92,7 +93,7 @@ class EchoService(Service):
             self._udp_ports.append(listening)
             own_ports.add(listening.getHost().port)
         for endpoint in self._endpoints:
-            started = endpoint.listen(self._factory).addCallback(self._ports.append)
+            started = endpoint.listen(self._factory).addCallback(self._listens)
             raise_at_once(started, self._log, "The echo server")
 
     def startService(self) -> None:
@@ -110,6 +111,10 @@ class EchoService(Service):
     def say_counters(self) -> None:
         """Log what was counted."""
         self._log.info("{counters}", counters=self.crowd.counters.sentence())
+
+    def _listens(self, port: IListeningPort) -> None:
+        Patience(port, self._reactor)
+        self._ports.append(port)
 
     def _accept(self, wide: bool) -> None:
         """Accept callers, or leave them to wait in the system."""
