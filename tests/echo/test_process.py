@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 import struct
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -260,6 +261,21 @@ def test_files_are_not_enough(machine: Machine) -> None:
         for connection in connections[:64]:
             connection.close()
         assert connections[100].recv(5) == b"later"
+    assert "EMFILE" not in process.text()
+
+
+def test_no_more_files_can_be_opened(machine: Machine) -> None:
+    """When the system gives a server no more files, which it could not foresee, callers wait and are served later."""
+    process, ports = started(machine, "--listen", LOCAL)
+    subprocess.run([need_tool("prlimit"), f"--pid={process.pid}", "--nofile=60:60"], check=True)
+    with ExitStack() as stack:
+        connections = [stack.enter_context(dial(ports[0])) for _ in range(70)]
+        machine.wait(lambda: "Nobody can connect" in process.text(), "it says so")
+        connections[69].sendall(b"later")
+        for connection in connections[:40]:
+            assert echo(connection, b"x") == b"x"
+            connection.close()
+        assert connections[69].recv(5) == b"later"
     assert "EMFILE" not in process.text()
 
 
