@@ -14,8 +14,8 @@ import pytest
 
 from tests.end_to_end.processes import Machine, Process, put, tree
 from twistedp2p.identity.codes import Place
-from twistedp2p.identity.files_code import FilesInvite
 from twistedp2p.limits import DOWNLOAD_RANGE
+from twistedp2p.transfer.files.service import FilesKeys
 
 BIG = 100_000_000
 MIB = 1024 * 1024
@@ -38,13 +38,9 @@ class Shop:
             "fileserver", "twistd", "-n", "fileserver", "--root", str(self.root), "--listen", listen, *words
         )
         self.machine.wait(lambda: "Serving" in started.text(), "the file server listens")
-        options = [word for word in words if word == "--writable"]
-        printed = self.machine.start(
-            "invite", "twistd", "fileserver", "--root", str(self.root), "--print-invite", *options
-        )
-        assert printed.ended() == 0
-        (self.machine.base / "invite").write_text(printed.text())
-        self.place = FilesInvite.parse(printed.text()).places[0]
+        invite = FilesKeys.keep(self.machine.home.path, self.root).invite(writable="--writable" in words)
+        (self.machine.base / "invite").write_text(invite.text())
+        self.place = invite.places[0]
         return started
 
     def begin(self, verb: str, *words: str, source: str = "@invite") -> Process:

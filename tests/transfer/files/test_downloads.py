@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IAddress
+from twisted.python.failure import Failure
 
 from tests.framing.memory import Made
 from tests.transfer.files.serving import ACCESS, SERVER, WHERE, ServingTestCase, in_line
@@ -371,6 +372,35 @@ class BreakingTests(DownloadsTestCase):
         self.same()
         self.assertEqual(breaks[0], 5)
 
+    def test_the_connection_breaks_before_the_last_word(self) -> None:
+        """When all bytes of a range came, but not the word that they are all, they are not asked for again."""
+        self.write("big", os.urandom(3 * MIB))
+        (entry,) = self.listing(self.client(), "big")
+        network = self.hub.network(device(SERVER), WHERE[0])
+        ticket = Admission()
+        speechless: list[Speechless] = []
+
+        def make(address: IAddress | None) -> FilesServerProtocol:
+            assert address is not None
+            entered = ticket.enter(address)
+            assert entered is not None
+            kind = FilesServerProtocol if speechless else Speechless
+            protocol = kind(network=network, source=self.folder, access=ACCESS, ticket=entered, name="")
+            if isinstance(protocol, Speechless):
+                speechless.append(protocol)
+            return protocol
+
+        network.listen(f"tcp:{WHERE[1]}", Made(make), alpn=FILES_ALPN)
+        self.successResultOf(ensureDeferred(self.downloads.add(entry, (b"big",))))
+        finished = self.downloads.finish()
+        self.hub.pump()
+        self.assertNoResult(finished)
+        speechless[0].abort("the server falls over")
+        self.hub.pass_time(1)
+        self.successResultOf(finished)
+        self.same()
+        self.assertEqual(self.files.received, 3 * MIB)
+
     def test_stopped_and_begun_again(self) -> None:
         """A download that is stopped keeps what came; the next one asks for the rest only."""
         data = os.urandom(20 * MIB)
@@ -476,6 +506,13 @@ class FairnessTests(DownloadsTestCase):
         self.assertFalse(self.downloads.set_priority("nothing", Priority.LOW))
         self.assertEqual(set(self.downloads._known.values()), {0})
         self.assertEqual(set(self.downloads._active.values()), {0})
+
+
+class Speechless(FilesServerProtocol):
+    """A server that never says that an answer is complete."""
+
+    def _answered(self, request: int, failure: Failure | None) -> None:
+        pass
 
 
 class Falling(FilesServerProtocol):

@@ -464,11 +464,12 @@ class Downloads:
                 self._room += came
                 self._again_or_failed(file, error)
                 return
-            file.again.append((wanted.offset + came, wanted.length - came))
-            file.again.sort()
-            if file not in self._fair:
-                self._fair.add(file, file.priority)
             self._not_answered(error)
+            if file.part is not None and came < wanted.length:
+                file.again.append((wanted.offset + came, wanted.length - came))
+                file.again.sort()
+                if file not in self._fair:
+                    self._fair.add(file, file.priority)
             if not came:
                 return
             wanted.length = came
