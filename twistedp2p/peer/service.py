@@ -87,6 +87,7 @@ class PeerService(Service):
         self._one_by_one = DeferredLock()
         self._rest_wanted = False
         self._readers = ChangeReaders()
+        self._meanwhile: dict[str, Any] | None = None
         self.paused_since: float | None = None
         """Since when it is paused, seconds since 1970; None if it is not."""
         self.member = Member(options, entropy)
@@ -107,11 +108,11 @@ class PeerService(Service):
 
     def status(self) -> dict[str, Any]:
         """Return the state of the peer (see `status`)."""
-        return self.board.status()
+        return self.board.status() if self._meanwhile is None else self._meanwhile
 
     def why(self, path: str) -> Deferred[dict[str, Any]]:
         """Return why what the disk has at `path`, below the shared folder, is not in sync (see `reasons`)."""
-        return self.board.why(path)
+        return self._when_open(lambda: self.board.why(path))
 
     def stop(self) -> None:
         """Begin to end: called by the control API."""
@@ -119,11 +120,19 @@ class PeerService(Service):
 
     def trash(self, place: str | None, pattern: str | None) -> Deferred[dict[str, Any]]:
         """Return some of what is in the trash after `place` (see `purging.Page`), of values that JSON has."""
-        return self._workers.bulk(self.peer.bench.purger.page, place, pattern).addCallback(asdict)
+
+        def page() -> Deferred[Any]:
+            return self._workers.bulk(self.peer.bench.purger.page, place, pattern)
+
+        return self._when_open(page).addCallback(asdict)
 
     def purge_trash(self, wish: Wish, place: str | None) -> Deferred[dict[str, Any]]:
         """Remove what is wished of some of the trash (see `purging.Purged`); of values that JSON has."""
-        return self.peer.sync.purge_trash(wish, place).addCallback(asdict)
+        return self._when_open(lambda: self.peer.sync.purge_trash(wish, place)).addCallback(asdict)
+
+    def _when_open(self, ask: Callable[[], Deferred[Any]]) -> Deferred[Any]:
+        """Ask what needs the index, once it is open: it is closed while it takes the place of another one."""
+        return ask() if self._meanwhile is None else self._one_by_one.run(ask)
 
     def in_sync(self) -> Deferred[None]:
         """Return a Deferred that fires when this peer is in sync."""
@@ -272,7 +281,12 @@ class PeerService(Service):
         await self.peer.stop()
         if self._unwanted:
             return
-        await self._workers.state(self._open_again)
+        self._meanwhile = self.board.status()
+        try:
+            await self._workers.when_read()
+            await self._workers.state(self._open_again)
+        finally:
+            self._meanwhile = None
         self._log.info("{folder} can be written to again", folder=self.member.folder)
         await self._begin(await self._listen())
 

@@ -33,6 +33,8 @@ class ThreadWorkers:
         self._reactor = reactor
         self._state = ThreadPool(1, 1, "state")
         self._bulk = ThreadPool(0, bulk_threads, "bulk")
+        self._reading = 0
+        self._waiting: list[Deferred[None]] = []
 
     def start(self) -> None:
         """Start the threads."""
@@ -50,7 +52,35 @@ class ThreadWorkers:
 
     def bulk(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """Run in one of the bulk threads."""
-        return deferToThreadPool(self._reactor, self._bulk, work, *args, **kwargs)
+        self._reading += 1
+
+        def counted() -> T:
+            try:
+                return work(*args, **kwargs)
+            finally:
+                self._reactor.callFromThread(self._read)
+
+        return deferToThreadPool(self._reactor, self._bulk, counted)
+
+    def when_read(self) -> Deferred[None]:
+        """Return a Deferred that fires when nothing runs in the bulk threads, or waits for one.
+
+        Also work whose result nobody waits for any more, as it can not be interrupted.
+        """
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        self._tell()
+        return waiting
+
+    def _read(self) -> None:
+        self._reading -= 1
+        self._tell()
+
+    def _tell(self) -> None:
+        if not self._reading:
+            waiting, self._waiting = self._waiting, []
+            for one in waiting:
+                one.callback(None)
 
 
 class InlineWorkers:
