@@ -108,6 +108,8 @@ class Serving:
 
     def _recall(self) -> None:
         """Take what was chosen for the folder before, where nothing is said of it now."""
+        # What was kept for a folder that is away looks like nothing; it may be back when it is looked at next.
+        self._options.home.require_mark(self._options.folder)
         self._options = Member(self._options).settings.recall(self._options)
 
     def _check_endpoints(self) -> None:
