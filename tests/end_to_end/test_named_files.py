@@ -219,6 +219,29 @@ def test_resume_a_put(shop: Shop) -> None:
     assert (shop.root / "big").read_bytes() == data
 
 
+def test_kill_the_server_of_a_put(shop: Shop) -> None:
+    """When the server is killed and started again in the midst of a put, the client goes on with the rest."""
+    mine = shop.machine.folder("mine")
+    put(mine, {"big": random.randbytes(BIG)})
+    put(mine, {f"small/{n}": os.urandom(100) for n in range(200)})
+    server = shop.serve("--writable")
+    parts = shop.root / ".twistedp2p/files"
+
+    def biggest() -> int:
+        return max((path.stat().st_size for path in parts.iterdir()), default=0) if parts.is_dir() else 0
+
+    process = shop.begin("put", "mine", "--json")
+    shop.machine.wait(lambda: biggest() > BIG // 10, "something came")
+    server.kill()
+    shop.machine.processes.remove(server)
+    kept = biggest()
+    shop.serve("--writable")
+    assert process.ended() == 0, process.text()
+    assert tree(shop.root / "mine") == tree(mine)
+    resumed = [event["done"] for event in events(process.text()) if event["event"] == "begun"]
+    assert kept in resumed, "it went on where the server's part ended"
+
+
 def test_who_may_only_read(shop: Shop) -> None:
     """With the invite to read nothing is changed, and a sentence says so; without any nothing is even listed."""
     shop.save("file", 10)
