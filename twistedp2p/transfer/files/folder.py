@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from twistedp2p import limits
 from twistedp2p.disk.seam import Disk, FileKind, OpenFile, Stat
-from twistedp2p.errors import AlreadyThere, FileChanged, TwistedP2PError
+from twistedp2p.errors import AlreadyThere, FileChanged, NoSuchFile, TwistedP2PError
 from twistedp2p.transfer.chunking import content_id_of
 from twistedp2p.transfer.files.messages import FileEntry, ListFolder, PutFile
 from twistedp2p.transfer.files.on_disk import InThread, in_words, make_folders
@@ -84,7 +84,9 @@ class ServedFolder:
             top = look(self._disk, asked.path)
             pattern = Pattern(asked.pattern)
             found = walk(self._disk, top, deep=asked.deep, after=asked.after)
+            empty = not asked.after
             while seen := list(islice(found, _ENTRIES_AT_ONCE)):
+                empty = False
                 page: list[FileEntry] = []
                 room = limits.BATCH_BYTES
                 for entry in (self._entry(one) for one in seen if pattern.matches(one.path)):
@@ -94,6 +96,9 @@ class ServedFolder:
                         page, room = [], limits.BATCH_BYTES - len(entry.path.encode()) - _ENTRY_BYTES
                     page.append(entry)
                 yield page
+            # A folder that was removed or unmounted looks empty from within.
+            if empty and not self._disk.in_place():
+                raise NoSuchFile("The folder that is served is gone.")
 
     def _entry(self, found: Found) -> FileEntry:
         stat = found.stat

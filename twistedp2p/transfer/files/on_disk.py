@@ -33,9 +33,9 @@ def in_words(path: str) -> Iterator[None]:
     except NotRegular as error:
         raise NoSuchFile(f"{path} is {error.kind.value}, not a file.") from error
     except OSError as error:
-        shown = path or "the folder"
+        shown = path or "what is served"
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV):
-            raise NoSuchFile(f"There is no {shown}.") from error
+            raise NoSuchFile(f"There is no {path}." if path else "The folder that is served is gone.") from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise NotWritable(f"The server's system gives no permission for {shown} ({error.strerror}).") from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 from attrs import frozen
 from blake3 import blake3
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -158,13 +158,13 @@ class FileServerService(Service):
         self._writable = writable
         self._anonymous = anonymous
         self._advertise = advertise
-        self._disk: RealDisk | None = None
         self._threads: ThreadPool | None = None
+        self._over = False
         self._started: Deferred[None] | None = None
         network = TLSNetwork(reactor, self.keys.device)
-        self._disk = disk = RealDisk(os.fsencode(root))
+        self._disk = RealDisk(os.fsencode(root))
         key = blake3(self.keys.secret, derive_key_context=_TOKENS).digest()
-        self.folder = ServedFolder(disk, reactor, self._in_thread, key)
+        self.folder = ServedFolder(self._disk, reactor, self._in_thread, key)
         access = self.keys.access(writable=writable, anonymous=anonymous)
         factory = FilesFactory(network, self.folder, access, name=name or root.name)
         self.host = FilesHost(factory, network, listen=listen, advertise=advertise)
@@ -192,14 +192,18 @@ class FileServerService(Service):
     def stopService(self) -> Deferred[None]:
         """Take no more clients, say goodbye to all; fires when they are gone and nothing is read any more."""
         super().stopService()
-        return self.host.stop().addBoth(self._stopped)
+        return self.host.stop().addBoth(self._ended)
 
     async def _start(self) -> None:
         place = await self.host.start()
         if place is not None:
             self.place = Place(*place)
             self.keys.remember(self.place)
-        await self._in_thread(self.folder.forget_orphans)
+        if self._writable:
+            try:
+                await self._in_thread(self.folder.forget_orphans)
+            except OSError as error:
+                self._log.warn("What was left of old puts can not be removed ({error})", error=error)
         what = "read and written" if self._writable else "read"
         if self._anonymous:
             self._log.info("{root} can be read by anybody who reaches this port", root=self._root)
@@ -218,10 +222,18 @@ class FileServerService(Service):
         return failure
 
     def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        if self._over:
+            # Somebody lets go of a file late: threads that began now would never be ended.
+            return execute(work, *args, **kwargs)
         if self._threads is None:
             self._threads = ThreadPool(0, _THREADS, "files")
             self._threads.start()
         return deferToThreadPool(self._reactor, self._threads, work, *args, **kwargs)
+
+    def _ended(self, _: object) -> None:
+        self._over = True
+        self._stopped(None)
+        self._disk.close()
 
     def _stopped(self, _: object) -> None:
         threads, self._threads = self._threads, None
