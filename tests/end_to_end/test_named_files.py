@@ -242,6 +242,29 @@ def test_kill_the_server_of_a_put(shop: Shop) -> None:
     assert kept in resumed, "it went on where the server's part ended"
 
 
+def test_stop_the_server(shop: Shop) -> None:
+    """SIGTERM ends a server in the midst of a put or a get, cleanly; the same client goes on when it is back."""
+    mine = shop.machine.folder("mine")
+    data, served = random.randbytes(BIG), shop.save("served", BIG)
+    put(mine, {"big": data})
+    parts, here = shop.root / ".twistedp2p/files", shop.machine.folder("here")
+    server = shop.serve("--writable")
+    for words, came in (
+        (("put", "mine/big"), lambda: parts.is_dir() and any(parts.iterdir())),
+        (("get", "served", "--to", "here"), lambda: size_of_part(here) > 0),
+    ):
+        client = shop.begin(*words)
+        shop.machine.wait(came, "something came")
+        server.stop()
+        assert "Traceback" not in server.text(), server.text()
+        shop.machine.processes.remove(server)
+        server = shop.serve("--writable")
+        assert client.ended() == 0, client.text()
+        shop.machine.processes.remove(client)
+    assert (shop.root / "big").read_bytes() == data
+    assert (here / "served").read_bytes() == served
+
+
 def test_who_may_only_read(shop: Shop) -> None:
     """With the invite to read nothing is changed, and a sentence says so; without any nothing is even listed."""
     shop.save("file", 10)
