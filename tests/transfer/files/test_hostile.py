@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.protocol import Protocol
@@ -169,7 +169,7 @@ class HostileClientTests(ServingTestCase):
         self.hub.pass_time(limits.HANDSHAKE + 1)
         self.assertTrue(all(raw.transport.disconnected for raw in made))
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(st.sampled_from(FILES_SAMPLES), max_size=12), st.data())
     def test_any_messages(self, messages: Sequence[object], data: st.DataObject) -> None:
         """Whatever a member says in whatever order, the server lives, and serves the next one."""
