@@ -81,10 +81,18 @@ def part_of(folder: Path) -> Path | None:
     return next(iter(folder.glob(".*.part")), None)
 
 
+def size_now(path: Path) -> int:
+    """Return the size of a file that may be renamed at this moment; 0 if it was."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def size_of_part(folder: Path) -> int:
     """Return how much is in the part there."""
     part = part_of(folder)
-    return 0 if part is None else part.stat().st_size
+    return 0 if part is None else size_now(part)
 
 
 def test_list_and_fetch(shop: Shop) -> None:
@@ -204,7 +212,7 @@ def test_resume_a_put(shop: Shop) -> None:
     parts = shop.root / ".twistedp2p/files"
 
     def sizes() -> list[int]:
-        return [path.stat().st_size for path in parts.iterdir()] if parts.is_dir() else []
+        return [size_now(path) for path in parts.iterdir()] if parts.is_dir() else []
 
     process = shop.begin("put", "mine/big")
     shop.machine.wait(lambda: sum(sizes()) > BIG // 10, "something came")
@@ -228,7 +236,7 @@ def test_kill_the_server_of_a_put(shop: Shop) -> None:
     parts = shop.root / ".twistedp2p/files"
 
     def biggest() -> int:
-        return max((path.stat().st_size for path in parts.iterdir()), default=0) if parts.is_dir() else 0
+        return max((size_now(path) for path in parts.iterdir()), default=0) if parts.is_dir() else 0
 
     process = shop.begin("put", "mine", "--json")
     shop.machine.wait(lambda: biggest() > BIG // 10, "something came")
