@@ -222,7 +222,7 @@ class FetchingTests(DownloadsTestCase):
         self.add_all(downloads, client)
         self.wait(downloads.finish())
         self.same()
-        self.assertEqual(downloads._room, 3 * MIB)
+        self.assertEqual(downloads._flight.room, 3 * MIB)
 
     def test_no_name_leads_out(self) -> None:
         """A link in the target folder is not followed."""
@@ -265,7 +265,7 @@ class TwiceTests(DownloadsTestCase):
         for entry in [self.entry("7"), self.entry(f"{2 * MIB}")]:
             for priority in (Priority.NORMAL, Priority.HIGH, Priority.LOW):
                 self.add(entry, entry.path, priority)
-        self.assertEqual([file.priority for file in self.downloads._files.values()], [Priority.HIGH] * 2)
+        self.assertEqual([file.priority for file in self.downloads._ledger.files], [Priority.HIGH] * 2)
         self.wait(self.downloads.finish())
         self.same()
         self.assertEqual((self.downloads.totals.files, self.downloads.totals.files_done), (2, 2))
@@ -319,7 +319,7 @@ class TwiceTests(DownloadsTestCase):
             self.write(name, bytes(MIB))
         entries = {name: self.entry(name) for name in ("a", "b", "c", "urgent")}
         order: list[str] = []
-        self.downloads._heard = lambda event: order.append(event.path) if event.what is What.DONE else None
+        self.downloads._ledger.heard = lambda event: order.append(event.path) if event.what is What.DONE else None
         for name in ("a", "b"):
             self.successResultOf(ensureDeferred(self.downloads.add(entries[name], (name.encode(),), Priority.LOW)))
         third = ensureDeferred(self.downloads.add(entries["c"], (b"c",), Priority.LOW))
@@ -363,7 +363,7 @@ class BreakingTests(DownloadsTestCase):
                 for connection in list(self.factory.connections):
                     connection.abort("the test cuts the line")
 
-        self.downloads._heard = cut
+        self.downloads._ledger.heard = cut
         self.add_all(self.downloads, self.files)
         finished = self.downloads.finish()
         self.hub.pump()
@@ -410,7 +410,7 @@ class BreakingTests(DownloadsTestCase):
             if event.what is What.MOVED and event.done >= 7 * MIB:
                 self.downloads.stop()
 
-        self.downloads._heard = stop
+        self.downloads._ledger.heard = stop
         self.add_all(self.downloads, self.files)
         finished = self.downloads.finish()
         self.hub.pump()
@@ -425,7 +425,7 @@ class BreakingTests(DownloadsTestCase):
     def test_a_damaged_part(self) -> None:
         """A part that was damaged while nobody looked is noticed by the hash, and the file is fetched anew."""
         self.write("big", os.urandom(3 * MIB))
-        self.downloads._heard = lambda event: self.downloads.stop() if event.what is What.MOVED else None
+        self.downloads._ledger.heard = lambda event: self.downloads.stop() if event.what is What.MOVED else None
         self.add_all(self.downloads, self.files)
         self.downloads.finish().addErrback(lambda _: None)
         self.hub.pump()
@@ -443,7 +443,7 @@ class BreakingTests(DownloadsTestCase):
             for connection in list(self.factory.connections):
                 connection.abort("the server dies")
 
-        self.downloads._heard = die
+        self.downloads._ledger.heard = die
         self.add_all(self.downloads, self.files)
         finished = self.downloads.finish()
         self.hub.pass_time(limits.FILES_PATIENCE + limits.BACKOFF_MOST)
@@ -478,7 +478,7 @@ class FairnessTests(DownloadsTestCase):
         for priority in Priority:
             with (self.root / priority.word).open("wb") as file:
                 file.truncate(140 * MIB)
-        downloads._heard = heard
+        downloads._ledger.heard = heard
         self.wait(ensureDeferred(add()))
         finished = downloads.finish()
         self.hub.pump()
@@ -498,14 +498,14 @@ class FairnessTests(DownloadsTestCase):
             if event.what is What.BEGUN:
                 changed.append(self.downloads.set_priority("large", Priority.CRITICAL))
 
-        self.downloads._heard = heard
+        self.downloads._ledger.heard = heard
         self.add_all(self.downloads, self.files, Priority.LOW)
         self.wait(self.downloads.finish())
         self.assertEqual(changed, [True])
         self.assertFalse(self.downloads.set_priority("large", Priority.LOW))
         self.assertFalse(self.downloads.set_priority("nothing", Priority.LOW))
-        self.assertEqual(set(self.downloads._known.values()), {0})
-        self.assertEqual(set(self.downloads._active.values()), {0})
+        self.assertEqual(set(self.downloads._ledger.known.values()), {0})
+        self.assertEqual(set(self.downloads._ranged.active.values()), {0})
 
 
 class Speechless(FilesServerProtocol):

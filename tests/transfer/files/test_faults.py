@@ -132,7 +132,7 @@ class FailingTests(FaultsTestCase):
                     self.assertEqual((error, number), (errno.EIO, calls), "only the flush of all is about all")
                 failed = [event for event in self.events if event.what is What.FAILED]
                 self.assertEqual(len(failed), totals.files_failed)
-                self.assertEqual(downloads._room, limits.CONNECTION_BYTES_IN_FLIGHT)
+                self.assertEqual(downloads._flight.room, limits.CONNECTION_BYTES_IN_FLIGHT)
                 self.faults.mend()
                 self.try_to_fetch()
                 self.same()

@@ -220,7 +220,7 @@ class HostileServerTests(DownloadsTestCase):
         self.wait(ensureDeferred(self.downloads.add(entry, (b"file",))))
         finished = self.downloads.finish()
         self.hub.pass_time(limits.FILES_PATIENCE * 3)
-        self.failureResultOf(finished) if self.downloads._broken else self.successResultOf(finished)
+        self.failureResultOf(finished) if self.downloads._tasks.broken else self.successResultOf(finished)
         failed = [event.error for event in self.events if event.error is not None]
         return failed[0] if failed else None
 
@@ -285,5 +285,5 @@ class HostileServerTests(DownloadsTestCase):
         """A server that does not answer is given up, with a sentence."""
         self.be()
         self.fetch_one(FileEntry("file", False, MIB))
-        self.assertIsNotNone(self.downloads._broken)
+        self.assertIsNotNone(self.downloads._tasks.broken)
         self.assertEqual([name for name in os.listdir(self.to) if not name.endswith(".part")], [])

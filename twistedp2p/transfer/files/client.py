@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory
@@ -19,6 +19,8 @@ from twistedp2p.identity.share import ShareKeys
 from twistedp2p.transfer.files.connection import FilesConnection
 
 __all__ = ["FilesClient", "Make", "Way", "is_passing"]
+
+T = TypeVar("T")
 
 Make = Callable[[bool], FilesConnection]
 """Makes a connection, given whether this side dials it."""
@@ -116,6 +118,16 @@ class FilesClient:
                 self._dialling = Deferred.fromCoroutine(self._dial())
                 self._dialling.addBoth(self._dialled)
         return result
+
+    async def answer(self, ask: Callable[[FilesConnection], Awaitable[T]]) -> T:
+        """Return what `ask` returns, called with one connection after the other until it is no longer cut off."""
+        while True:
+            connection = await self.connected()
+            try:
+                return await ask(connection)
+            except TwistedP2PError as error:
+                if not is_passing(error):
+                    raise
 
     def close(self) -> None:
         """Close the connection; whoever waits for one fails."""

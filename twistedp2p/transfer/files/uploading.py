@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from attrs import define, frozen
 from blake3 import blake3
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from twistedp2p import limits
@@ -29,6 +28,7 @@ from twistedp2p.transfer.files.fair import Fair, Priority
 from twistedp2p.transfer.files.local import in_local_words
 from twistedp2p.transfer.files.on_disk import InThread
 from twistedp2p.transfer.files.progress import FileEvent, Totals, What
+from twistedp2p.transfer.files.tasks import Room, Tasks
 from twistedp2p.transfer.files.walk import Found, LeftOut, walk
 
 __all__ = ["LocalFile", "Uploading", "local_files"]
@@ -139,19 +139,13 @@ class Uploading:
         self._under_way: set[_File] = set()
         self._fair: Fair[_File] = Fair()
         self._sending = False
-        self._tasks: set[Deferred[None]] = set()
-        self._broken: Failure | None = None
-        self._ended: Deferred[None] | None = None
-        self._room: deque[Deferred[None]] = deque()
+        self._room = Room(lambda: sum(map(len, self._waiting.values())) >= limits.FILES_WAITING)
+        self._tasks = Tasks(self._begin_some, self._room.open)
 
     async def add(self, local: LocalFile, priority: Priority = Priority.NORMAL) -> None:
         """Put a file, or make a folder; waits while too many files wait."""
-        while sum(map(len, self._waiting.values())) >= limits.FILES_WAITING and self._broken is None:
-            room: Deferred[None] = Deferred()
-            self._room.append(room)
-            await room
-        if self._broken is not None:
-            self._broken.raiseException()
+        await self._room.wait()
+        self._tasks.check()
         if local.folder:
             await self._make_folder(local)
             return
@@ -168,25 +162,17 @@ class Uploading:
 
     def finish(self) -> Deferred[None]:
         """Fires when something became of every file; fails if the server is lost for good. Cancel it to stop."""
-        self._ended = Deferred(lambda _: self.stop())
-        if self._broken is not None:
-            self._ended.errback(self._broken)
+        finished = self._tasks.finished()
         self._end_if_done()
-        return self._ended
+        return finished
 
     def stop(self) -> None:
         """Stop; the server keeps what it has for the next time."""
-        self._break(Failure(CancelledError()))
+        self._tasks.stop()
 
     async def _make_folder(self, local: LocalFile) -> None:
         try:
-            while True:
-                try:
-                    await (await self._client.connected()).make_folder(local.path)
-                    return
-                except TwistedP2PError as error:
-                    if not is_passing(error):
-                        raise
+            await self._client.answer(lambda server: server.make_folder(local.path))
         except TwistedP2PError as error:
             if is_passing(error):
                 raise
@@ -195,12 +181,11 @@ class Uploading:
 
     def _begin_some(self) -> None:
         for waiting in self._waiting.values():
-            while waiting and len(self._under_way) < _AT_ONCE and self._broken is None:
+            while waiting and len(self._under_way) < _AT_ONCE and not self._tasks.broken:
                 file = waiting.popleft()
                 self._under_way.add(file)
-                self._task(self._put(file))
-        while self._room and sum(map(len, self._waiting.values())) < limits.FILES_WAITING:
-            self._room.popleft().callback(None)
+                self._tasks.start(self._put(file))
+        self._room.freed()
         self._end_if_done()
 
     async def _put(self, file: _File) -> None:
@@ -292,7 +277,7 @@ class Uploading:
         self._fair.add(file, file.priority)
         if not self._sending:
             self._sending = True
-            self._task(self._send_turns())
+            self._tasks.start(self._send_turns())
         try:
             await file.sent
         finally:
@@ -348,33 +333,9 @@ class Uploading:
         self.totals.files_failed += 1
         self._heard(FileEvent(What.FAILED, local.path, local.stat.size, 0, error))
 
-    def _task(self, work: Coroutine[Any, Any, None]) -> None:
-        task = Deferred.fromCoroutine(work)
-        self._tasks.add(task)
-
-        def ended(result: object) -> None:
-            self._tasks.discard(task)
-            if isinstance(result, Failure):
-                self._break(result)
-            self._begin_some()
-
-        task.addBoth(ended)
-
-    def _break(self, failure: Failure) -> None:
-        if self._broken is not None:
-            return
-        self._broken = failure
-        for task in list(self._tasks):
-            task.cancel()
-        while self._room:
-            self._room.popleft().callback(None)
-        if self._ended is not None and not self._ended.called:
-            self._ended.errback(failure)
-
     def _end_if_done(self) -> None:
-        busy = self._tasks or self._under_way or any(self._waiting.values())
-        if self._ended is not None and not self._ended.called and self._broken is None and not busy:
-            self._ended.callback(None)
+        if self._tasks.at_end and not self._under_way and not any(self._waiting.values()):
+            self._tasks.end()
 
 
 def _piece(local: LocalFile, opened: OpenFile, offset: int, length: int) -> bytes:

@@ -1,0 +1,173 @@
+"""Small files are looked at, asked for and put in place by the batch."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from twistedp2p import limits
+from twistedp2p.disk.seam import Disk
+from twistedp2p.errors import TwistedP2PError
+from twistedp2p.transfer.files.anew import Anew
+from twistedp2p.transfer.files.client import is_passing
+from twistedp2p.transfer.files.connection import FilesConnection
+from twistedp2p.transfer.files.fair import Priority
+from twistedp2p.transfer.files.ledger import Ledger
+from twistedp2p.transfer.files.local import Small, flush, place_small, small_here
+from twistedp2p.transfer.files.on_disk import InThread
+from twistedp2p.transfer.files.pending import Flight, Pending
+from twistedp2p.transfer.files.present import Present
+from twistedp2p.transfer.files.source import SmallFile
+from twistedp2p.transfer.files.tasks import Tasks
+
+__all__ = ["SmallFiles"]
+
+_AT_ONCE = 8
+"""Requests for small files that are under way at the same time, and batches that are being looked at."""
+
+
+class SmallFiles:
+    """Those that wait to be asked for, in each priority, and those that are.
+
+    Args:
+        flight: what is asked for at a time.
+        disk: the folder that targets are names in.
+        in_thread: runs what blocks.
+        present: compares with what is here.
+        ledger: hears what became of them.
+        anew: begins anew what changed.
+        tasks: runs what nobody waits for.
+    """
+
+    def __init__(
+        self,
+        flight: Flight,
+        disk: Disk,
+        in_thread: InThread,
+        *,
+        present: Present,
+        ledger: Ledger,
+        anew: Anew,
+        tasks: Tasks,
+    ) -> None:
+        self._flight = flight
+        self._disk = disk
+        self._in_thread = in_thread
+        self._present = present
+        self._ledger = ledger
+        self._anew = anew
+        self._tasks = tasks
+        self._ready: dict[Priority, deque[Pending]] = {priority: deque() for priority in Priority}
+        self._looking = 0
+        self._requests = 0
+        self._unflushed = False
+
+    @property
+    def may_look(self) -> bool:
+        """Whether one more batch may be looked at."""
+        return self._looking < _AT_ONCE
+
+    def look(self, batch: Sequence[Pending]) -> None:
+        """Find out which of these files are here; the others are ready to be asked for."""
+        self._looking += 1
+        self._tasks.start(self._look(batch))
+
+    async def _look(self, batch: Sequence[Pending]) -> None:
+        try:
+            here = await self._in_thread(small_here, self._disk, [(file.target, file.entry.size) for file in batch])
+        finally:
+            self._looking -= 1
+        for file, (size, content) in zip(batch, here, strict=True):
+            if size is not None and self._present.is_in_the_way(file, size):
+                self._tasks.start(self._compare(file, size, content))
+            else:
+                self._is_ready(file)
+
+    async def _compare(self, file: Pending, size: int, content: bytes | None) -> None:
+        """Skip a file that is here already, else fail it, or fetch it over the other."""
+        try:
+            enough = await self._present.is_enough(file, size, content)
+        except TwistedP2PError as error:
+            self._ledger.failed(file, error)
+            return
+        if enough:
+            self._ledger.skipped(file)
+        else:
+            self._is_ready(file)
+
+    def _is_ready(self, file: Pending) -> None:
+        self._ready[file.priority].append(file)
+        if file.priority not in self._flight.fair:
+            self._flight.fair.add(file.priority, file.priority)
+
+    def move(self, file: Pending, priority: Priority) -> bool:
+        """Let a file be asked for with those of another priority; False if it is not ready to be asked for."""
+        if file not in self._ready[file.priority]:
+            return False
+        self._ready[file.priority].remove(file)
+        self._ready[priority].append(file)
+        if priority not in self._flight.fair:
+            self._flight.fair.add(priority, priority)
+        return True
+
+    def ask(self, priority: Priority, connection: FilesConnection) -> bool:
+        """Ask for a batch; return whether there was room for one more request."""
+        if self._requests >= _AT_ONCE:
+            return False
+        ready = self._ready[priority]
+        batch = [ready.popleft() for _ in range(min(len(ready), limits.SMALL_FILES_PER_REQUEST))]
+        if not ready:
+            self._flight.fair.remove(priority)
+        if batch:
+            size = sum(file.entry.size for file in batch)
+            self._flight.fair.charge(priority, size)
+            self._flight.room -= size
+            self._requests += 1
+            self._tasks.start(self._fetch(batch, size, connection))
+        return True
+
+    async def _fetch(self, batch: Sequence[Pending], size: int, connection: FilesConnection) -> None:
+        came: dict[int, SmallFile | TwistedP2PError] = {}
+        try:
+            await connection.read_files([(file.path, file.entry.token) for file in batch], came.__setitem__)
+        except TwistedP2PError as error:
+            self._flight.not_answered(error)
+            if not is_passing(error):
+                came = {at: came.get(at, error) for at in range(len(batch))}
+        finally:
+            self._requests -= 1
+        try:
+            await self._place({batch[at]: file for at, file in came.items() if isinstance(file, SmallFile)})
+        finally:
+            self._flight.room += size
+        for at, file in enumerate(batch):
+            why = came.get(at)
+            if why is None:
+                self._is_ready(file)  # the connection broke before it came
+            elif not isinstance(why, SmallFile):
+                self._anew.begin_or_fail(file, why)
+
+    async def _place(self, good: dict[Pending, SmallFile]) -> None:
+        """Write files that came."""
+        small = [
+            Small(file.target, came.content, came.data, file.entry.mtime_ns, file.entry.executable)
+            for file, came in good.items()
+        ]
+        self._unflushed = True
+        outcomes = await self._in_thread(place_small, self._disk, small, self._present.overwrite)
+        for (file, came), outcome in zip(good.items(), outcomes, strict=True):
+            if outcome is None:
+                self._ledger.came_whole(file, len(came.data))
+            else:
+                self._anew.begin_or_fail(file, outcome)
+
+    def flush(self) -> bool:
+        """Begin to flush all that was put in place since the last flush; return whether there was anything."""
+        if self._unflushed:
+            self._unflushed = False
+            self._tasks.start(self._flush())
+            return True
+        return False
+
+    async def _flush(self) -> None:
+        await self._in_thread(flush, self._disk)
