@@ -19,6 +19,8 @@ LIST_ITEMS = 4096
 """Longest list in one message: bounds what a decoder builds from one frame."""
 NAME_CHARS = 64
 """Longest display name of a peer."""
+SENTENCE_CHARS = 400
+"""As much of an error's text as goes to the other side."""
 ADDRESSES = 4
 """Addresses that a peer may advertise: a longer list would make it a reflector."""
 UNREAD_OUTPUT_BYTES = 1024 * 1024

@@ -32,7 +32,6 @@ from twistedp2p.errors import (
     PeerTimeout,
     ProtocolViolation,
     TooLarge,
-    TwistedP2PError,
     UnknownRequest,
 )
 from twistedp2p.framing.calls import (
@@ -48,6 +47,7 @@ from twistedp2p.framing.calls import (
     name_of,
 )
 from twistedp2p.framing.calls import reply_type as reply_type_of
+from twistedp2p.framing.endings import end_of, refusal_of
 from twistedp2p.framing.frames import FrameProtocol
 from twistedp2p.framing.network import Network
 from twistedp2p.framing.requests import Answers, Requests
@@ -56,8 +56,7 @@ from twistedp2p.messages import Cancel, Done, Failed
 __all__ = ["CallFactory", "CallProtocol"]
 
 Reply = TypeVar("Reply")
-_SENTENCE = 400
-"""As much of an error's text as the message takes."""
+_BUG = "The other side failed to answer; its log has the reason."
 
 
 class _Plain:
@@ -195,7 +194,8 @@ class CallProtocol(FrameProtocol):
 
     def _begin(self, ask: Ask) -> None:
         if len(self._answers) >= self._limits.in_flight:
-            self._fail(ask.request, ConnectionFull("There are as many requests as there may be; ask again later."))
+            full = ConnectionFull("There are as many requests as there may be; ask again later.")
+            self.send_message(refusal_of(ask.request, full))
             return
         self._answers.begin(ask.request, 0, lambda: self._answer(ask))
 
@@ -240,22 +240,13 @@ class CallProtocol(FrameProtocol):
 
     def _bug(self, ask: Ask) -> InternalError:
         self._log.failure("Answering {name} failed", name=ask.name)
-        return InternalError("The other side failed to answer; its log has the reason.")
+        return InternalError(_BUG)
 
     def _answered(self, number: int, failure: Failure | None) -> None:
         """Tell the other side how its request ended."""
-        if failure is None:
-            self.send_message(Done(number))
-        elif failure.check(CancelledError):
-            self.send_message(Failed(number, "cancelled", ""))
-        elif isinstance(failure.value, TwistedP2PError):
-            self._fail(number, failure.value)
-        elif not failure.check(ConnectionDone):
-            self._log.failure("Answering failed", failure=failure)
-            self._fail(number, InternalError("The other side failed to answer; its log has the reason."))
-
-    def _fail(self, number: int, error: TwistedP2PError) -> None:
-        self.send_message(Failed(number, error.code, str(error)[:_SENTENCE]))
+        end = end_of(number, failure, bug=_BUG)
+        if end is not None:
+            self.send_message(end)
 
 
 def _left(messages: list[Answer]) -> Iterator[object]:

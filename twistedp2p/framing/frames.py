@@ -39,8 +39,6 @@ __all__ = ["NO_VERSION", "FrameProtocol", "LinkState"]
 _PREFIX = 4
 NO_VERSION = "no application protocol"
 """What OpenSSL calls the alert of a server that speaks none of the versions offered (RFC 7301)."""
-_SENTENCE = 400
-"""As much of a refusal's text as the message takes."""
 
 
 class LinkState(Enum):
@@ -199,7 +197,7 @@ class FrameProtocol(Int32StringReceiver):
     def refuse(self, error: TwistedP2PError) -> None:
         """Tell the other side, who is a member, why it can not be served, and close."""
         self._log.warn("Refused {peer}: {error}", peer=self._peer(), error=error)
-        self.close(Refused(error_to_code(error), str(error)[:_SENTENCE]))
+        self.close(Refused(error_to_code(error), str(error)[: limits.SENTENCE_CHARS]))
 
     def abort(self, reason: str | TwistedP2PError) -> None:
         """Drop the connection at once, with what was not sent yet, and take nothing more from it."""

@@ -18,21 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionDone
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from twistedp2p import limits
-from twistedp2p.errors import (
-    NoCommonVersion,
-    ProtocolViolation,
-    TwistedP2PError,
-    Unreachable,
-    WrongPeer,
-    code_to_error,
-    error_to_code,
-)
+from twistedp2p.errors import ProtocolViolation, TwistedP2PError, WrongPeer, code_to_error
+from twistedp2p.framing.endings import end_of, why_lost
 from twistedp2p.framing.frames import FrameProtocol
 from twistedp2p.framing.handshake import acceptor_of, dialler_of, prove, verify
 from twistedp2p.framing.network import PEER_ALPN, Network
@@ -79,8 +70,6 @@ class PeerProtocol(FrameProtocol):
         lost: called with the protocol and the reason, once, whatever state it was in.
         expected: the node that was dialled; None on the accepting side.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -228,10 +217,7 @@ class PeerProtocol(FrameProtocol):
 
     def link_lost(self, reason: Failure) -> None:
         """Fail what was asked, stop answering, and tell whoever made this connection."""
-        if self.ended is None and isinstance(self.error, NoCommonVersion):
-            self.ended = self.error
-        elif self.ended is None:
-            self.ended = Unreachable(f"The connection was lost: {reason.getErrorMessage()}")
+        self.ended = why_lost(self.ended, self.error, reason)
         reason = Failure(self.ended)
         self._requests.lost(reason)
         self._answers.lost()
@@ -272,17 +258,10 @@ class PeerProtocol(FrameProtocol):
 
     def _answered(self, request: int, failure: Failure | None) -> None:
         """Tell the other side how its request ended."""
-        if failure is None:
-            self.send_message(Done(request))
-        elif failure.check(CancelledError):
-            self.send_message(Failed(request, "cancelled", ""))
-        elif failure.check(ConnectionDone):
+        end = end_of(request, failure, bug="The other side failed to read it; its log says why.")
+        if end is None:
             return
-        elif isinstance(failure.value, TwistedP2PError):
-            self.send_message(Failed(request, error_to_code(failure.value), str(failure.value)[:400]))
-        else:
-            self._log.failure("Answering a peer failed", failure=failure)
-            self.send_message(Failed(request, "internal", "The other side failed to read it."))
+        self.send_message(end)
         self._close_if_drained()
 
     def _close_if_drained(self) -> None:

@@ -15,15 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from twistedp2p import limits
-from twistedp2p.errors import (
-    CorruptContent,
-    NoCommonVersion,
-    ProtocolViolation,
-    TwistedP2PError,
-    Unreachable,
-    WrongPeer,
-    code_to_error,
-)
+from twistedp2p.errors import CorruptContent, ProtocolViolation, TwistedP2PError, WrongPeer, code_to_error
+from twistedp2p.framing.endings import why_lost
 from twistedp2p.framing.frames import FrameProtocol
 from twistedp2p.framing.handshake import prove
 from twistedp2p.framing.network import FILES_ALPN, Network
@@ -305,10 +298,7 @@ class FilesConnection(FrameProtocol):
 
     def link_lost(self, reason: Failure) -> None:
         """Fail what was asked, and tell whoever made this connection."""
-        if self.ended is None and isinstance(self.error, NoCommonVersion):
-            self.ended = self.error
-        elif self.ended is None:
-            self.ended = Unreachable(f"The connection was lost: {reason.getErrorMessage()}")
+        self.ended = why_lost(self.ended, self.error, reason)
         reason = Failure(self.ended)
         self._liveness.stop()
         # First, so that whoever asks again because its request failed does not ask this connection.

@@ -12,8 +12,7 @@ from functools import partial
 from typing import Any, cast
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -31,13 +30,14 @@ from twistedp2p.errors import (
 )
 from twistedp2p.framing.admission import Ticket
 from twistedp2p.framing.alarm import Alarm
+from twistedp2p.framing.endings import end_of
 from twistedp2p.framing.frames import FrameProtocol
 from twistedp2p.framing.handshake import acceptor_of, dialler_of, verify
 from twistedp2p.framing.network import FILES_ALPN, Network
 from twistedp2p.framing.requests import Answers
 from twistedp2p.identity.device import node_text
 from twistedp2p.identity.proof import Channel, Role
-from twistedp2p.messages import Cancel, Data, Done, Failed, Goodbye, Ping, Pong
+from twistedp2p.messages import Cancel, Data, Goodbye, Ping, Pong
 from twistedp2p.paths import RelPath
 from twistedp2p.transfer.files.listings import Listings
 from twistedp2p.transfer.files.messages import (
@@ -372,17 +372,9 @@ class FilesServerProtocol(FrameProtocol):
 
     def _answered(self, request: int, failure: Failure | None) -> None:
         """Tell the other side how its request ended."""
-        if failure is None:
-            self.send_message(Done(request))
-        elif failure.check(CancelledError):
-            self.send_message(Failed(request, "cancelled", ""))
-        elif failure.check(ConnectionDone):
-            return
-        elif isinstance(failure.value, TwistedP2PError):
-            self.send_message(Failed(request, error_to_code(failure.value), str(failure.value)[:400]))
-        else:
-            self._log.failure("Answering a client failed", failure=failure)
-            self.send_message(Failed(request, "internal", "The server failed to do it; its log says why."))
+        end = end_of(request, failure, bug="The server failed to do it; its log says why.")
+        if end is not None:
+            self.send_message(end)
 
 
 class _Incoming:
