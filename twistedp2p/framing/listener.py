@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -18,7 +18,9 @@ from twistedp2p import limits
 from twistedp2p.framing.addresses import Advertised, own_address
 from twistedp2p.framing.network import Network
 
-__all__ = ["Listener", "raise_at_once"]
+__all__ = ["Listener", "Starting", "raise_at_once"]
+
+T = TypeVar("T")
 
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
@@ -102,6 +104,53 @@ class Listener:
     def _everywhere(self) -> str:
         """Return the default endpoint: one IPv6 socket on all interfaces takes IPv4 callers too."""
         return f"tcp6:{self._port}:interface=\\:\\::backlog={limits.BACKLOG}"
+
+
+class Starting(Generic[T]):
+    """The start of a service that listens: begun once, however often it is asked for, until it failed or is over.
+
+    So a service can begin it as soon as there are privileges, with the reactor, and when an embedding program says.
+
+    Args:
+        start: listens.
+        log: hears of what fails when nobody can be told any more.
+        what: that listens, for the log.
+        failed: called when it failed, before who waits for it hears of that.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[], Coroutine[Any, Any, T]],
+        log: Logger,
+        what: str,
+        *,
+        failed: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._start = start
+        self._log = log
+        self._what = what
+        self._failed = failed
+        self._begun: Deferred[T] | None = None
+
+    def begin(self) -> Deferred[T]:
+        """Return what `start` returns; fails as it does, and may then be begun again."""
+        if self._begun is not None:
+            return self._begun
+        self._begun = begun = Deferred.fromCoroutine(self._start())
+        return begun.addErrback(self._not_begun)
+
+    def begin_or_raise(self) -> None:
+        """Begin it; raises what fails at once, see `raise_at_once`."""
+        raise_at_once(self.begin(), self._log, self._what)
+
+    def over(self) -> None:
+        """What was begun has ended: it may be begun again."""
+        self._begun = None
+
+    def _not_begun(self, failure: Failure) -> Failure:
+        self.over()
+        self._failed()
+        return failure
 
 
 def raise_at_once(started: Deferred[Any], log: Logger, what: str) -> None:

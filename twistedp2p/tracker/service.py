@@ -19,13 +19,12 @@ from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from twistedp2p import limits
 from twistedp2p.errors import HomeUnusable
 from twistedp2p.framing.addresses import Advertised
 from twistedp2p.framing.admission import Admission, is_local
-from twistedp2p.framing.listener import Listener, raise_at_once
+from twistedp2p.framing.listener import Listener, Starting
 from twistedp2p.framing.network import TRACKER_ALPN, Network
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.home import kept_key, write_private
@@ -124,7 +123,7 @@ class TrackerService(MultiService):
         self._admission = Admission()
         self._callers: set[TrackerProtocol] = set()
         self._host: str | None = None
-        self._started: Deferred[TrackerAddress | None] | None = None
+        self._starting = Starting(self._start, self._log, "The tracker")
         self._expiring: LoopingCall | None = None
         self.address: TrackerAddress | None = None
         """Where peers reach this tracker, with its pin; None before it listens, or on a UNIX socket only."""
@@ -149,18 +148,16 @@ class TrackerService(MultiService):
 
     def start_listening(self) -> Deferred[TrackerAddress | None]:
         """Listen, and leave the address in the home; fails with `CannotListenError`. Once is enough."""
-        if self._started is None:
-            self._started = Deferred.fromCoroutine(self._start())
-        return self._started
+        return self._starting.begin()
 
     def privilegedStartService(self) -> None:
         """Listen, as ports below 1024 want privileges; raises `CannotListenError`."""
         super().privilegedStartService()
-        self._listen_or_raise()
+        self._starting.begin_or_raise()
 
     def startService(self) -> None:
         """Listen if it does not yet, and begin to forget who is silent; raises `CannotListenError`."""
-        self._listen_or_raise()
+        self._starting.begin_or_raise()
         super().startService()
         self._expiring = LoopingCall(self._expire)
         self._expiring.clock = self._network.clock
@@ -170,7 +167,7 @@ class TrackerService(MultiService):
         """Take no more callers, say goodbye to all; fires when they are gone, at the latest after two seconds."""
         if self._expiring is not None and self._expiring.running:
             self._expiring.stop()
-        self._started = None
+        self._starting.over()
         ends: list[Deferred[Any]] = [self._listener.stop()]
         for caller in list(self._callers):
             ends.append(caller.ended)
@@ -198,13 +195,6 @@ class TrackerService(MultiService):
             self._directory.expire()
 
     # -- listening ------------------------------------------------------------------
-
-    def _listen_or_raise(self) -> None:
-        raise_at_once(self.start_listening().addErrback(self._not_started), self._log, "The tracker")
-
-    def _not_started(self, failure: Failure) -> Failure:
-        self._started = None
-        return failure
 
     async def _start(self) -> TrackerAddress | None:
         await self._listener.start()

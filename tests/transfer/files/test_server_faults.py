@@ -6,13 +6,10 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
 from tests.transfer.files.serving import ServingTestCase, in_line
 from twistedp2p.disk.real import RealDisk
@@ -21,7 +18,6 @@ from twistedp2p.testing.faults import DiskFaults, FaultyDisk, Moment
 from twistedp2p.transfer.chunking import content_id_of
 from twistedp2p.transfer.files.connection import FilesConnection, Put
 from twistedp2p.transfer.files.folder import ServedFolder
-from twistedp2p.transfer.files.service import FileServerService
 from twistedp2p.transfer.files.uploads import reserve
 
 MIB = 1024 * 1024
@@ -219,16 +215,3 @@ class EveryCallTests(FaultyServerTestCase):
                 self.check_old_or_new()
                 self.begin_process()
                 self.finish()
-
-
-class ServiceTests(SynchronousTestCase):
-    """A folder as a service, without a reactor that runs."""
-
-    def test_after_the_end(self) -> None:
-        """What is let go of after the service has stopped is let go of at once: no thread begins any more."""
-        base = self.mktemp()
-        os.makedirs(f"{base}/root")
-        service = FileServerService(Clock(), Path(base, "root"), Path(base, "home"))
-        self.successResultOf(service.stopService())
-        self.assertEqual(self.successResultOf(service._in_thread(lambda: 1)), 1)
-        self.assertIsNone(service._threads)

@@ -20,6 +20,7 @@ from twistedp2p.errors import AlreadyThere, CorruptContent, NoSpace, NoSuchFile,
 from twistedp2p.transfer.chunking import content_id_of
 from twistedp2p.transfer.files.on_disk import make_folders
 from twistedp2p.transfer.files.uploads import reserve
+from twistedp2p.transfer.hashing import hasher_of
 
 __all__ = [
     "LocalPart",
@@ -89,7 +90,7 @@ def small_here(disk: Disk, files: Sequence[tuple[Name, int]]) -> list[tuple[int 
 def hash_of(disk: Disk, target: Name) -> bytes:
     """Return the content id of a file."""
     with in_local_words(target), disk.open(target) as opened:
-        return _hash(opened, opened.stat().size).digest()
+        return hasher_of(opened, opened.stat().size).digest()
 
 
 def free_name(disk: Disk, target: Name, size: int, content: bytes) -> tuple[Name, bool]:
@@ -140,7 +141,7 @@ class LocalPart:
         if here > self.size:
             self._file.resize(0)
             here = 0
-        self._hasher = _hash(self._file, here)
+        self._hasher = hasher_of(self._file, here)
         self.offset = here
 
     def write(self, data: Sequence[bytes]) -> int:
@@ -292,10 +293,3 @@ def put_in_place(disk: Disk, name: Name, target: Name, overwrite: bool) -> None:
             shown = b"/".join(target).decode(errors="replace")
             raise AlreadyThere(f"{shown} is there already with other content; --overwrite replaces it.") from error
         disk.replace(name, target)
-
-
-def _hash(file: OpenFile, size: int) -> blake3:
-    hasher = blake3()
-    for offset in range(0, size, limits.READ_BYTES):
-        hasher.update(file.read_at(offset, min(limits.READ_BYTES, size - offset)))
-    return hasher

@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 
 from attrs import define, frozen
-from blake3 import blake3
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -30,6 +29,7 @@ from twistedp2p.transfer.files.on_disk import InThread
 from twistedp2p.transfer.files.progress import FileEvent, Totals, What
 from twistedp2p.transfer.files.tasks import Room, Tasks
 from twistedp2p.transfer.files.walk import Found, LeftOut, walk
+from twistedp2p.transfer.hashing import hasher_of
 
 __all__ = ["LocalFile", "Uploading", "local_files"]
 
@@ -349,13 +349,11 @@ def _read(local: LocalFile) -> tuple[OpenFile, Stat, bytes]:
         opened = local.disk.open(local.name)
         try:
             stat = opened.stat()
-            hasher = blake3()
-            for offset in range(0, stat.size, limits.READ_BYTES):
-                hasher.update(opened.read_at(offset, min(limits.READ_BYTES, stat.size - offset)))
+            content = hasher_of(opened, stat.size).digest()
             now = opened.stat()
             if (now.size, now.mtime_ns) != (stat.size, stat.mtime_ns):
                 raise FileChanged(f"{local.path} changes while it is read; put it again when it is quiet.")
         except BaseException:
             opened.close()
             raise
-        return opened, stat, hasher.digest()
+        return opened, stat, content

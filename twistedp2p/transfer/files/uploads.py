@@ -19,6 +19,7 @@ from twistedp2p.errors import AlreadyThere, CorruptContent, NoSpace
 from twistedp2p.transfer.files.messages import PutFile
 from twistedp2p.transfer.files.on_disk import InThread, in_words, make_folders
 from twistedp2p.transfer.files.tokens import KnownHashes, Tokens
+from twistedp2p.transfer.hashing import hasher_of
 
 __all__ = ["PARTS", "Uploads", "reserve"]
 
@@ -91,7 +92,7 @@ class Uploads:
             content = self._hashes.get(token)
             if content is None:
                 with self._disk.open(target) as opened:
-                    content = _hash(opened, asked.size).digest()
+                    content = hasher_of(opened, asked.size).digest()
                 self._hashes.add(token, content, stat, self._disk.now_ns())
             if content == asked.content:
                 return True
@@ -149,7 +150,7 @@ class DiskUpload:
                 here = 0
             if self._disk.space().free - reserve(self._disk) < self._asked.size - here:
                 raise NoSpace("There is not enough room on the server's disk.")
-            self._hasher = _hash(self._file, here)
+            self._hasher = hasher_of(self._file, here)
             self.offset = here
         except BaseException:
             self._let_go()
@@ -202,11 +203,3 @@ class DiskUpload:
         file, self._file = self._file, None
         if file is not None:
             file.close()
-
-
-def _hash(file: OpenFile, size: int) -> blake3:
-    """Return the hasher that took the first `size` bytes of a file."""
-    hasher = blake3()
-    for offset in range(0, size, limits.READ_BYTES):
-        hasher.update(file.read_at(offset, min(limits.READ_BYTES, size - offset)))
-    return hasher
