@@ -17,6 +17,7 @@ __all__ = [
     "BadProof",
     "ConnectionFull",
     "CorruptContent",
+    "DiskFailed",
     "DuplicateDevice",
     "FileChanged",
     "FolderBusy",
@@ -175,6 +176,12 @@ class NotWritable(Refusal):
     code = "not-writable"
 
 
+class DiskFailed(Refusal):
+    """The other side's disk can not read or write what was asked for; somebody must look after it there."""
+
+    code = "disk"
+
+
 class ConnectionFull(Refusal):
     """A limit on connections or sessions is reached; try again later."""
 
@@ -262,6 +269,7 @@ _BY_CODE: dict[str, type[TwistedP2PError]] = {
         FileChanged,
         AlreadyThere,
         NotWritable,
+        DiskFailed,
         NoSpace,
         BadPath,
         ConnectionFull,

@@ -229,6 +229,8 @@ FILES_WAITING = 2000
 """Files that a download knows of and has not begun: whoever lists more waits."""
 KNOWN_HASHES = 100_000
 """Content ids of served files that are remembered: some 20 MiB."""
+FILES_PUT_IDLE = 300.0
+"""A client that sends nothing of the files that it puts for so long, seconds, does not go on: its puts fail."""
 PUTS_ENDED = 1024
 """Files given up of which a little more may still come, on one connection."""
 LISTINGS_PAUSED = 4

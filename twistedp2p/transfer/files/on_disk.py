@@ -10,7 +10,7 @@ from typing import ParamSpec, Protocol, TypeVar
 from twisted.internet.defer import Deferred
 
 from twistedp2p.disk.seam import Disk, FileKind, Name, NotRegular
-from twistedp2p.errors import AlreadyThere, NoSpace, NoSuchFile, NotWritable
+from twistedp2p.errors import AlreadyThere, DiskFailed, NoSpace, NoSuchFile, NotWritable
 
 __all__ = ["InThread", "in_words", "make_folders"]
 
@@ -44,7 +44,7 @@ def in_words(path: str) -> Iterator[None]:
             raise AlreadyThere(f"{shown}: {error.strerror}.") from error
         if error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
             raise NoSuchFile(f"{shown}: the server's disk can not have that name.") from error
-        raise
+        raise DiskFailed(f"The server can not read or write {shown}: {error.strerror or error}.") from error
 
 
 def make_folders(disk: Disk, name: Name, mode: int = 0o777) -> None:

@@ -6,7 +6,6 @@ asked is answered at the pace at which the other side reads, a few requests at a
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, cast
@@ -21,15 +20,14 @@ from twistedp2p.errors import (
     BadPath,
     BadProof,
     ConnectionFull,
+    DiskFailed,
     FileChanged,
     NotWritable,
     ProtocolViolation,
-    Refusal,
     TwistedP2PError,
     error_to_code,
 )
 from twistedp2p.framing.admission import Ticket
-from twistedp2p.framing.alarm import Alarm
 from twistedp2p.framing.endings import end_of
 from twistedp2p.framing.frames import FrameProtocol
 from twistedp2p.framing.handshake import acceptor_of, dialler_of, verify
@@ -50,7 +48,6 @@ from twistedp2p.transfer.files.messages import (
     Listed,
     ListFolder,
     MakeFolder,
-    PutAt,
     PutEnd,
     PutFile,
     ReadFiles,
@@ -59,7 +56,8 @@ from twistedp2p.transfer.files.messages import (
     RemoveFile,
     RenameFile,
 )
-from twistedp2p.transfer.files.source import FileSource, SmallFile, Upload, WritableSource
+from twistedp2p.transfer.files.puts import Puts
+from twistedp2p.transfer.files.source import FileSource, SmallFile, WritableSource
 from twistedp2p.transfer.liveness import Liveness
 from twistedp2p.transfer.stream import Stream
 
@@ -68,8 +66,6 @@ __all__ = ["Access", "FilesServerProtocol"]
 _VERSIONS = (1,)
 _SMALL_AT_ONCE = 64
 """Small files read in one go: 2 MiB at most."""
-_WRITE_BYTES = 1024 * 1024
-"""Bytes of a file that is put which are written in one go."""
 
 
 @frozen
@@ -121,8 +117,6 @@ class FilesServerProtocol(FrameProtocol):
         """The node id of the client, 20 bytes."""
         self.name = ""
         """What the client calls itself."""
-        self.bytes_in = 0
-        """Bytes of content that came."""
         self._source = source
         self._access = access
         self._ticket = ticket
@@ -134,14 +128,18 @@ class FilesServerProtocol(FrameProtocol):
         self._stream = Stream(self.send_stream)
         self._listings = Listings(source.listing)
         self._answers = Answers(self._answered)
-        self._puts: dict[int, _Incoming] = {}
-        self._ended_puts: OrderedDict[int, None] = OrderedDict()
+        self._puts = Puts(self.clock, self.send_message, self.hold_reading)
         self._liveness = Liveness(
             self.clock,
             ping=lambda: self.send_message(Ping()),
             dead=lambda: self.abort("the other side gives no sign of life"),
             busy=lambda: bool(len(self._answers)),
         )
+
+    @property
+    def bytes_in(self) -> int:
+        """How many bytes of content came."""
+        return self._puts.bytes_in
 
     @property
     def bytes_out(self) -> int:
@@ -172,9 +170,9 @@ class FilesServerProtocol(FrameProtocol):
         self._liveness.heard()
         match message:
             case Data():
-                self._on_data(message)
+                self._puts.take(message)
             case PutEnd():
-                self._on_put_end(message.request)
+                self._puts.all_came(message.request)
             case Cancel():
                 self._answers.cancel(message.request)
             case Ping():
@@ -286,6 +284,8 @@ class FilesServerProtocol(FrameProtocol):
                 self._stream.sent += len(one.data)
                 yield Data(request, one.content + one.data)
             else:
+                if isinstance(one, DiskFailed):
+                    self._log.error("{error}", error=one)
                 yield FileMissing(request, position, error_to_code(one))
 
     async def _hash(self, asked: HashOf) -> None:
@@ -306,6 +306,11 @@ class FilesServerProtocol(FrameProtocol):
             case MakeFolder():
                 await source.make_folder(path)
 
+    async def _put(self, asked: PutFile) -> None:
+        source = self._writable()
+        _checked(asked.path)
+        await self._puts.put(asked, source)
+
     async def _tell_received(self, asked: Received) -> None:
         self._source.received(asked.files, asked.bytes, asked.accepted)
 
@@ -314,125 +319,15 @@ class FilesServerProtocol(FrameProtocol):
             raise NotWritable("This invite lets you read only; ask for one that lets you write.")
         return cast(WritableSource, self._source)
 
-    # -- files that are put --
-
-    async def _put(self, asked: PutFile) -> None:
-        source = self._writable()
-        _checked(asked.path)
-        try:
-            upload = await source.put(asked)
-        except BaseException:
-            self._put_ended(asked.request)
-            raise
-        incoming = _Incoming(upload, asked.size)
-        alive = Alarm(self.clock, lambda: self._say_how_far(asked.request, upload, alive))
-        try:
-            self.send_message(PutAt(asked.request, upload.offset, upload.present))
-            if upload.present:
-                return
-            self._puts[asked.request] = incoming
-            alive.set(limits.HASHED_EVERY)
-            await incoming.ended
-            await upload.finish()
-        except BaseException:
-            await incoming.flush()
-            self._put_ended(asked.request)
-            raise
-        finally:
-            alive.stop()
-            self._puts.pop(asked.request, None)
-            upload.close()
-
-    def _say_how_far(self, request: int, upload: Upload, alive: Alarm) -> None:
-        self.send_message(PutAt(request, upload.offset))
-        alive.set(limits.HASHED_EVERY)
-
-    def _put_ended(self, request: int) -> None:
-        """What still comes for this one is dropped: it was on its way when the put failed."""
-        self._ended_puts[request] = None
-        while len(self._ended_puts) > limits.PUTS_ENDED:
-            self._ended_puts.popitem(last=False)
-
-    def _on_data(self, data: Data) -> None:
-        incoming = self._puts.get(data.request)
-        if incoming is not None:
-            self.bytes_in += len(data.payload)
-            self.hold_reading(incoming.take(data.payload))
-        elif data.request not in self._ended_puts:
-            raise ProtocolViolation("bytes of a file that is not being put")
-
-    def _on_put_end(self, request: int) -> None:
-        incoming = self._puts.get(request)
-        if incoming is not None:
-            incoming.all_came()
-        elif request not in self._ended_puts:
-            raise ProtocolViolation("the end of a file that is not being put")
-
     # -- the ends of answers --
 
     def _answered(self, request: int, failure: Failure | None) -> None:
         """Tell the other side how its request ended."""
+        if failure is not None and failure.check(DiskFailed):
+            self._log.error("{error}", error=failure.value)
         end = end_of(request, failure, bug="The server failed to do it; its log says why.")
         if end is not None:
             self.send_message(end)
-
-
-class _Incoming:
-    """The bytes of one file that is put, gathered until it is worth while to write them."""
-
-    def __init__(self, upload: Upload, size: int) -> None:
-        self.ended: Deferred[None] = Deferred()
-        """Fires when all bytes came and were written; fails if that can not be."""
-        self._upload = upload
-        self._left = size - upload.offset
-        self._waiting: list[bytes] = []
-        self._waits = 0
-        self._writing: Deferred[None] | None = None
-        self._broken = False
-
-    def take(self, data: bytes) -> Deferred[None] | None:
-        """Take bytes; return what to wait for before more of them are read. ProtocolViolation if there are too many."""
-        self._left -= len(data)
-        if self._left < 0:
-            raise ProtocolViolation("more bytes of a file than it has")
-        self._waiting.append(data)
-        self._waits += len(data)
-        return self.flush() if self._waits >= _WRITE_BYTES else None
-
-    def flush(self) -> Deferred[None]:
-        """Write what waits; the Deferred fires when that is done, also if it failed: then `ended` fails."""
-        data, self._waiting, self._waits = b"".join(self._waiting), [], 0
-        before = self._writing
-        written: Deferred[None] = Deferred()
-        self._writing = written
-
-        def write(_: object) -> None:
-            if data and not self._broken:
-                self._upload.write(data).addErrback(self._failed).addBoth(lambda _: written.callback(None))
-            else:
-                written.callback(None)
-
-        if before is None or before.called:
-            write(None)
-        else:
-            before.addBoth(write)
-        return written
-
-    def all_came(self) -> None:
-        """The other side has sent all it wants to."""
-        self.flush().addCallback(self._all_written)
-
-    def _all_written(self, _: None) -> None:
-        if not self.ended.called:
-            if self._left:
-                self.ended.errback(Failure(Refusal("The file did not come whole; what came is kept.")))
-            else:
-                self.ended.callback(None)
-
-    def _failed(self, failure: Failure) -> None:
-        self._broken = True
-        if not self.ended.called:
-            self.ended.errback(failure)
 
 
 def _checked(path: str) -> str:
