@@ -6,99 +6,29 @@ it has not acknowledged when a connection breaks, it asks for again over the nex
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from itertools import islice
-from pathlib import Path
+from collections.abc import Callable
 
-from attrs import define, frozen
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from twistedp2p import limits
-from twistedp2p.disk.real import RealDisk
-from twistedp2p.disk.seam import Disk, FileKind, Name, OpenFile, Stat
-from twistedp2p.errors import BadPath, FileChanged, NoSuchFile, TwistedP2PError
-from twistedp2p.paths import RelPath, from_disk
+from twistedp2p.disk.seam import OpenFile
+from twistedp2p.errors import FileChanged, TwistedP2PError
 from twistedp2p.transfer.files.client import FilesClient, is_passing
 from twistedp2p.transfer.files.connection import Put
 from twistedp2p.transfer.files.fair import Fair, Priority
-from twistedp2p.transfer.files.local import in_local_words
+from twistedp2p.transfer.files.local_files import LocalFile, local_files, open_and_hash, read_piece
 from twistedp2p.transfer.files.on_disk import InThread
 from twistedp2p.transfer.files.progress import FileEvent, Totals, What
 from twistedp2p.transfer.files.tasks import Room, Tasks
-from twistedp2p.transfer.files.walk import Found, LeftOut, walk
-from twistedp2p.transfer.hashing import hasher_of
 
 __all__ = ["LocalFile", "Uploading", "local_files"]
 
 _AT_ONCE = limits.ANSWERS_AT_ONCE
 _TRIES = 3
-_FOUND_AT_ONCE = 500
 _EXECUTABLE = 0o111
-
-
-@frozen
-class LocalFile:
-    """A file or folder of this disk, and the path that it gets at the server."""
-
-    disk: Disk
-    name: Name
-    path: str
-    stat: Stat
-
-    @property
-    def folder(self) -> bool:
-        """Whether it is a folder."""
-        return self.stat.kind is FileKind.FOLDER
-
-
-async def local_files(top: Path, below: str, in_thread: InThread, left_out: LeftOut) -> AsyncIterator[LocalFile]:
-    """Yield the file `top`, or that folder and all files and folders in it, with their paths below `below`.
-
-    What is neither is left out. `left_out` hears of what should not be and is, with its path: what is not there or
-    may not be read, and names that can not travel.
-    """
-    try:
-        last = from_disk((os.fsencode(top.name),)).text
-        path = RelPath(f"{below}/{last}" if below else last).text
-        kind, disk, name = await in_thread(_open_top, top)
-    except TwistedP2PError as error:
-        left_out(str(top), error)
-        return
-    yield LocalFile(disk, name, path, kind)
-    if kind.kind is FileKind.FOLDER:
-        out: list[tuple[str, TwistedP2PError]] = []
-        found = walk(disk, Found("", (), kind), deep=True, left_out=lambda path, why: out.append((path, why)))
-        while some := await in_thread(_next_some, top, found):
-            for one in some:
-                try:
-                    yield LocalFile(disk, one.name, RelPath(f"{path}/{one.path}").text, one.stat)
-                except BadPath as error:
-                    out.append((one.path, error))
-            while out:
-                where, why = out.pop(0)
-                left_out(f"{path}/{where}" if where else path, why)
-        for where, why in out:
-            left_out(f"{path}/{where}" if where else path, why)
-
-
-def _next_some(top: Path, found: Iterator[Found]) -> list[Found]:
-    with in_local_words((os.fsencode(top),)):
-        return list(islice(found, _FOUND_AT_ONCE))
-
-
-def _open_top(top: Path) -> tuple[Stat, Disk, Name]:
-    with in_local_words((os.fsencode(top),)):
-        above = RealDisk(os.fsencode(top.parent))
-        stat = above.stat((os.fsencode(top.name),))
-        if stat.kind is FileKind.FILE:
-            return stat, above, (os.fsencode(top.name),)
-        above.close()
-        if stat.kind is not FileKind.FOLDER:
-            raise NoSuchFile(f"{top} is {stat.kind.value}; only files and folders can be put.")
-        return stat, RealDisk(os.fsencode(top)), ()
 
 
 @define(eq=False)
@@ -209,7 +139,7 @@ class Uploading:
     async def _try(self, file: _File) -> None:
         """Put the file as it is now."""
         local = file.local
-        opened, stat, content = await self._in_thread(_read, local)
+        opened, stat, content = await self._in_thread(open_and_hash, local)
         self.totals.bytes += stat.size - local.stat.size
         file.local = local = LocalFile(local.disk, local.name, local.path, stat)
         file.opened = opened
@@ -304,7 +234,7 @@ class Uploading:
         put, opened = file.put, file.opened
         if put is None or opened is None:
             return
-        data = await self._in_thread(_piece, file.local, opened, file.at, length)
+        data = await self._in_thread(read_piece, file.local, opened, file.at, length)
         if len(data) != length:
             raise FileChanged(f"{file.local.path} became shorter while it was sent.")
         if put.done.called:
@@ -336,24 +266,3 @@ class Uploading:
     def _end_if_done(self) -> None:
         if self._tasks.at_end and not self._under_way and not any(self._waiting.values()):
             self._tasks.end()
-
-
-def _piece(local: LocalFile, opened: OpenFile, offset: int, length: int) -> bytes:
-    with in_local_words((os.fsencode(local.path),)):
-        return opened.read_at(offset, length)
-
-
-def _read(local: LocalFile) -> tuple[OpenFile, Stat, bytes]:
-    """Return the open file, what the disk says of it, and its content id; raises `FileChanged`."""
-    with in_local_words((os.fsencode(local.path),)):
-        opened = local.disk.open(local.name)
-        try:
-            stat = opened.stat()
-            content = hasher_of(opened, stat.size).digest()
-            now = opened.stat()
-            if (now.size, now.mtime_ns) != (stat.size, stat.mtime_ns):
-                raise FileChanged(f"{local.path} changes while it is read; put it again when it is quiet.")
-        except BaseException:
-            opened.close()
-            raise
-        return opened, stat, content
