@@ -3,7 +3,6 @@
 import os
 from functools import partial
 from pathlib import Path
-from random import SystemRandom
 from tempfile import TemporaryDirectory
 
 from twisted.internet.task import react
@@ -20,8 +19,7 @@ from twistedp2p.transfer.files.service import FileServerService
 
 async def fetch(reactor, invite, to):
     network = TLSNetwork(reactor, DeviceKey.generate())
-    keys = {"keys": invite.keys(), "pin": invite.pin}
-    client = FilesClient(network, invite.places, **keys, name="me", entropy=os.urandom, random=SystemRandom())
+    client = FilesClient.of_invite(network, invite, name="me")
 
     def heard(event):  # it has begun, moved (now and then), and is at last done, skipped or failed
         print(f"{event.path}: {event.what.value}, {event.error or f'{event.done:,} of {event.size:,} bytes'}")

@@ -1,8 +1,6 @@
 """Serve a folder from your app: who has the invite reads it, over TLS; one more service in the app's tree."""
 
-import os
 from pathlib import Path
-from random import SystemRandom
 from tempfile import TemporaryDirectory
 
 from twisted.application.service import MultiService
@@ -18,8 +16,7 @@ from twistedp2p.transfer.files.service import FileServerService
 async def list_all(reactor, invite):
     """Return what a server has, path and size, in any program that was given the invite."""
     network = TLSNetwork(reactor, DeviceKey.generate())
-    keys = {"keys": invite.keys(), "pin": invite.pin}
-    client = FilesClient(network, invite.places, **keys, name="me", entropy=os.urandom, random=SystemRandom())
+    client = FilesClient.of_invite(network, invite, name="me")
     found = []
     try:
         connection = await client.connected()

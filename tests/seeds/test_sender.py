@@ -69,9 +69,7 @@ class SendingTests(ServingTestCase):
         """Receive all that is offered into the folder `to`."""
         network = self.hub.network(device(2), "10.0.0.2")
         invite = self.invite(writable=False)
-        client = FilesClient(
-            network, invite.places, keys=invite.keys(), pin=invite.pin, name="me", entropy=bytes, random=Random(1)
-        )
+        client = FilesClient.of_invite(network, invite, name="me", entropy=bytes, random=Random(1))
         self.addCleanup(client.close)
         fetching = Fetching(
             Receiver(self.hub.clock, client), self.to, moving_on("received", as_json=False, quiet=True), taken=taken

@@ -48,9 +48,7 @@ class DownloadsTestCase(ServingTestCase):
         """Return new downloads, over a connection of their own."""
         network = self.hub.network(device(2), "10.0.0.2")
         invite = self.invite()
-        client = FilesClient(
-            network, invite.places, keys=invite.keys(), pin=invite.pin, name="me", entropy=bytes, random=Random(1)
-        )
+        client = FilesClient.of_invite(network, invite, name="me", entropy=bytes, random=Random(1))
         return Downloads(client, self.local, in_line, heard=self.events.append, **options), client
 
     def add_all(self, downloads: Downloads, client: FilesClient, priority: Priority = Priority.NORMAL) -> None:

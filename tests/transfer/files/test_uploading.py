@@ -43,9 +43,7 @@ class UploadingTests(ServingTestCase):
         """Put files and folders; deliver nothing yet."""
         network = self.hub.network(device(2), "10.0.0.2")
         invite = self.invite()
-        client = FilesClient(
-            network, invite.places, keys=invite.keys(), pin=invite.pin, name="me", entropy=bytes, random=Random(1)
-        )
+        client = FilesClient.of_invite(network, invite, name="me", entropy=bytes, random=Random(1))
         heard = options.pop("heard", self.events.append)
         uploading = Uploading(client, in_line, heard=heard, **options)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Sequence
-from random import Random
+from random import Random, SystemRandom
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -14,6 +15,7 @@ from twistedp2p import limits
 from twistedp2p.errors import NoCommonVersion, PeerTimeout, Refusal, TwistedP2PError, Unreachable, WrongPeer
 from twistedp2p.framing.network import FILES_ALPN, Network
 from twistedp2p.identity.codes import Place
+from twistedp2p.identity.files_code import FilesInvite
 from twistedp2p.identity.share import ShareKeys
 from twistedp2p.transfer.files.attempts import Attempts
 from twistedp2p.transfer.files.connection import FilesConnection
@@ -83,6 +85,31 @@ class FilesClient:
         """Bytes of content that came over connections that are gone."""
         self.bytes_out = 0
         """Bytes of content that went over connections that are gone."""
+
+    @classmethod
+    def of_invite(
+        cls,
+        network: Network,
+        invite: FilesInvite,
+        *,
+        name: str = "",
+        entropy: Callable[[int], bytes] = os.urandom,
+        random: Random | None = None,
+        patience: float = limits.FILES_PATIENCE,
+        ways: Sequence[Way] = (),
+    ) -> FilesClient:
+        """Return a client of the server that `invite` is of; the rest is as above, and need not be given."""
+        return cls(
+            network,
+            invite.places,
+            keys=invite.keys(),
+            pin=invite.pin,
+            name=name,
+            entropy=entropy,
+            random=SystemRandom() if random is None else random,
+            patience=patience,
+            ways=ways,
+        )
 
     @property
     def source(self) -> bytes:
