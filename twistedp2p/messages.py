@@ -408,10 +408,13 @@ class Cancel:
 
 @frozen
 class Data:
-    """Raw bytes of a reply; on the wire a request number of four bytes and the bytes themselves, not MessagePack."""
+    """Raw bytes of a reply; on the wire a request number of four bytes and the bytes themselves, not MessagePack.
+
+    What was decoded has a view of its frame: 64 KiB are not copied once more.
+    """
 
     request: Request
-    payload: bytes
+    payload: bytes | memoryview
 
 
 PEER_TYPES: dict[int, type] = {

@@ -43,7 +43,7 @@ class Codec:
         """Return the frame of `message`; KeyError if it is not of this conversation."""
         head = self._numbers[type(message)]
         if isinstance(message, Data):
-            return head + message.request.to_bytes(4, "big") + message.payload
+            return b"".join((head, message.request.to_bytes(4, "big"), message.payload))
         return head + self._encode(message)
 
     def decode(self, frame: bytes) -> object:
@@ -74,7 +74,7 @@ class Codec:
 def _decode_data(frame: bytes) -> Data:
     if not 5 <= len(frame) <= 5 + limits.DATA_BYTES:
         raise ProtocolViolation(f"a Data frame has {len(frame)} bytes")
-    return Data(int.from_bytes(frame[1:5], "big"), frame[5:])
+    return Data(int.from_bytes(frame[1:5], "big"), memoryview(frame)[5:])
 
 
 TRACKER = Codec(TRACKER_TYPES)

@@ -124,6 +124,35 @@ class ReadingTests(Framed):
             self.protocol.dataReceived(data[cut:])
             self.assertEqual(self.protocol.heard, [Alive(True), Pong()])
 
+    def test_long_frames_in_pieces(self) -> None:
+        """Long and short messages are handed on in order, each at once when its last byte is here, however it comes."""
+        self.proven()
+        long = [Blobs(number, True, (bytes([number]) * limits.RECORD_BYTES,)) for number in range(3)]
+        wanted = [long[0], Ping(), long[1], long[2], Pong()]
+        data, ends = framed(*wanted), [len(framed(*wanted[: number + 1])) for number in range(len(wanted))]
+        for size in (1_000, 4_096, 16_384, 16_385, limits.RECORD_BYTES, 100_000, len(data)):
+            self.protocol.heard.clear()
+            for at in range(0, len(data), size):
+                self.protocol.dataReceived(data[at : at + size])
+                complete = sum(end <= at + size for end in ends)
+                self.assertEqual(self.protocol.heard, wanted[:complete], (size, at))
+
+    def test_long_frames_while_reading_is_held(self) -> None:
+        """What comes in pieces while nothing may be read is handed on afterwards, in order, and nothing is lost."""
+        self.proven()
+        long = [Blobs(number, True, (bytes([number]) * limits.RECORD_BYTES,)) for number in range(3)]
+        data = framed(*long)
+        for size in (1_000, 16_384, 40_000):
+            self.protocol.heard.clear()
+            held: Deferred[None] = Deferred()
+            for at in range(0, len(data), size):
+                if at == 2 * size:
+                    self.protocol.hold_reading(held)
+                self.protocol.dataReceived(data[at : at + size])
+            self.assertEqual(self.protocol.heard, long[: 2 * size // len(framed(long[0]))])
+            held.callback(None)
+            self.assertEqual(self.protocol.heard, long)
+
     def test_secured_says_nothing(self) -> None:
         """Nothing is written by connecting and securing alone."""
         self.protocol.handshakeCompleted()
@@ -366,6 +395,30 @@ class WritingTests(Framed):
             pass
         self.assertEqual(len(taken), 10)
         self.assertIsNone(self.successResultOf(done))
+
+    def test_frames_are_written_together(self) -> None:
+        """The frames of a stream leave in writes of FRAMES_BYTES, not one by one, and not all at once."""
+        self.proven()
+        self.transport.high_water = 1024 * 1024
+        blob = Blobs(1, True, (bytes(limits.FRAMES_BYTES // 21),))
+        for count, writes in ((1, 1), (20, 1), (21, 1), (22, 2), (42, 2), (43, 3)):
+            self.transport.outbox.clear()
+            self.successResultOf(self.protocol.send_stream(iter([blob] * count)))
+            self.assertEqual(len(self.transport.outbox), writes, count)
+            self.assertEqual(self.written(), [blob] * count)
+
+    def test_stream_that_closes(self) -> None:
+        """A stream whose messages close the connection ends with it, and nothing of it is written afterwards."""
+        self.proven()
+
+        def stream() -> Iterator[object]:
+            yield Ping()
+            self.protocol.abort("for the test")
+            yield Pong()
+
+        done = self.protocol.send_stream(stream())
+        self.failureResultOf(done, ConnectionDone)
+        self.assertEqual(self.written(), [])
 
     def test_streams_take_turns(self) -> None:
         """A second stream begins when the first has ended; single messages do not wait."""

@@ -135,7 +135,7 @@ async def _print_range(session: Session, path: str, first: int, last: int | None
 
 
 async def _bytes(session: Session, entry: FileEntry, at: int, length: int) -> bytes:
-    pieces: list[bytes] = []
+    pieces: list[bytes | memoryview] = []
 
     def question(connection: FilesConnection) -> Deferred[None]:
         pieces.clear()

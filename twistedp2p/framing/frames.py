@@ -91,6 +91,8 @@ class FrameProtocol(Int32StringReceiver):
         self._draining = False
         self._parsing = False
         self._held = 0
+        self._wanted = 0
+        self._held_back: list[bytes] = []
         self._streams: deque[tuple[Iterator[object], Deferred[None]]] = deque()
         self._deadline = Alarm(self.clock, lambda: self.abort("no handshake and proof in time"))
         self._too_slow = Alarm(self.clock, self._check_rate)
@@ -236,13 +238,24 @@ class FrameProtocol(Int32StringReceiver):
             return
         self._received += len(data)
         self._incomplete += len(data)
+        if self._incomplete < self._wanted:
+            self._held_back.append(data)
+            return
+        if self._held_back:
+            self._held_back.append(data)
+            data = b"".join(self._held_back)
+            self._held_back.clear()
         self._parsing = True
         try:
             super().dataReceived(data)
         finally:
             self._parsing = False
-        if self._incomplete and not self._too_slow.is_set and not self._deaf:
-            self._watch_rate()
+        self._wanted = 0
+        if self._incomplete and not self._deaf:
+            if not self._too_slow.is_set:
+                self._watch_rate()
+            if self._incomplete >= _PREFIX and not self.paused:
+                self._wanted = _PREFIX + int.from_bytes(self.recvd[:_PREFIX], "big")
 
     def resumeProducing(self) -> None:
         """Read on. Twisted's would read the same bytes again if a message that is being handed on asked for it."""
@@ -301,15 +314,28 @@ class FrameProtocol(Int32StringReceiver):
         self._draining = True
         try:
             while self._streams and not self._blocked:
-                messages, done = self._streams[0]
-                message = next(messages, None)
-                if message is not None:
-                    self.send_message(message)
-                else:
-                    self._streams.popleft()
-                    done.callback(None)
+                self._write_some(*self._streams[0])
         finally:
             self._draining = False
+
+    def _write_some(self, messages: Iterator[object], done: Deferred[None]) -> None:
+        """Write the next messages of a stream, some at a time: every write is a turn through TLS and the reactor."""
+        frames: list[bytes] = []
+        size = 0
+        whole = True
+        for message in messages:
+            frame = self._codec.encode(message)
+            frames += (len(frame).to_bytes(_PREFIX, "big"), frame)
+            size += _PREFIX + len(frame)
+            if size >= limits.FRAMES_BYTES:
+                whole = False
+                break
+        if frames:
+            self._link.write(b"".join(frames))
+        # Who waits for it goes on when there is room for more, not before.
+        if whole and not self._blocked and self._streams and self._streams[0][1] is done:
+            self._streams.popleft()
+            done.callback(None)
 
     def _drop_streams(self) -> None:
         while self._streams:

@@ -20,7 +20,6 @@ from twisted.internet.endpoints import (
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
     serverFromString,
-    wrapClientTLS,
 )
 from twisted.internet.interfaces import (
     IAddress,
@@ -38,6 +37,7 @@ from zope.interface import implementer
 from twistedp2p import limits
 from twistedp2p.errors import NoCommonVersion
 from twistedp2p.framing.patience import Patience
+from twistedp2p.framing.transport import RecordTransport, TLSClientEndpoint, write_whole
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.proof import EXPORTER_BYTES, EXPORTER_LABEL, Channel
 
@@ -62,6 +62,7 @@ class _Creator:
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        write_whole(context)
         context.set_alpn_protos([protocol])
 
         def choose(connection: SSL.Connection, offered: list[bytes]) -> Any:
@@ -87,6 +88,7 @@ class _ServerFactory(TLSMemoryBIOFactory):
     """Twisted's, except that the factory inside may turn a caller away by returning None."""
 
     noisy = False
+    protocol = RecordTransport
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Return the TLS side of the protocol inside; None if there is none."""
@@ -100,9 +102,7 @@ class TLSNetwork:
     `crowded` is called with the error when no more callers can be taken, and with None when they can; see `Patience`.
     """
 
-    def __init__(
-        self, reactor: Any, key: DeviceKey, crowded: Callable[[OSError | None], None] | None = None
-    ) -> None:
+    def __init__(self, reactor: Any, key: DeviceKey, crowded: Callable[[OSError | None], None] | None = None) -> None:
         self.clock: IReactorTime = reactor
         self._crowded = crowded
         self._reactor = reactor
@@ -118,7 +118,7 @@ class TLSNetwork:
             endpoint = TCP6ClientEndpoint(self._reactor, host, port, timeout=limits.HANDSHAKE)
         else:
             endpoint = HostnameEndpoint(self._reactor, host, port, timeout=limits.HANDSHAKE)
-        return wrapClientTLS(self._creator(alpn), endpoint)
+        return TLSClientEndpoint(self._creator(alpn), endpoint)
 
     def listen(self, endpoint: str, factory: IProtocolFactory, *, alpn: str) -> Deferred[IListeningPort]:
         """Listen on a Twisted endpoint description (tcp:, tcp6:, unix:), which says nothing of TLS."""

@@ -47,7 +47,7 @@ class Cut:
         self._chunks: list[bytes] = []
         self.taken = 0
 
-    def take(self, _: int, data: bytes) -> None:
+    def take(self, _: int, data: bytes | memoryview) -> None:
         """Take the next bytes of the run."""
         self.taken += len(data)
         view = memoryview(data)

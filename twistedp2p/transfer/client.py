@@ -46,7 +46,12 @@ def ask_manifest(requests: Requests, manifest: bytes, most: int, priority: int) 
 
 
 def ask_range(
-    requests: Requests, content: bytes, offset: int, length: int, sink: Callable[[int, bytes], object], priority: int
+    requests: Requests,
+    content: bytes,
+    offset: int,
+    length: int,
+    sink: Callable[[int, bytes | memoryview], object],
+    priority: int,
 ) -> Deferred[None]:
     """Ask for `length` bytes of a content at `offset`; `sink(offset, bytes)` hears them in order, unverified."""
     reply = _Range(offset, length, sink)
@@ -75,7 +80,7 @@ class _Contents:
             self._missing.append(content)
         elif isinstance(part, Data):
             if content_id_of(part.payload) == content:
-                self._sink(content, part.payload)
+                self._sink(content, bytes(part.payload))
             else:
                 self._corrupt.append(content)
 
@@ -90,7 +95,7 @@ class _Manifest:
     def __init__(self, manifest: bytes, most: int) -> None:
         self._manifest = manifest
         self._left = min(most, limits.MANIFEST_BYTES)
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | memoryview] = []
 
     def part(self, part: object) -> None:
         if not isinstance(part, Data) or not part.payload:
@@ -110,7 +115,7 @@ class _Manifest:
 class _Range:
     """The reply to GetRange."""
 
-    def __init__(self, offset: int, length: int, sink: Callable[[int, bytes], object]) -> None:
+    def __init__(self, offset: int, length: int, sink: Callable[[int, bytes | memoryview], object]) -> None:
         self._offset = offset
         self._end = offset + length
         self._sink = sink

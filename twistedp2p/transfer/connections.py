@@ -24,7 +24,13 @@ class Connection(Protocol):
         """Ask for a manifest."""
 
     def fetch_range(
-        self, content: bytes, offset: int, length: int, sink: Callable[[int, bytes], object], *, priority: int = 0
+        self,
+        content: bytes,
+        offset: int,
+        length: int,
+        sink: Callable[[int, bytes | memoryview], object],
+        *,
+        priority: int = 0,
     ) -> Deferred[None]:
         """Ask for a range of bytes."""
 

@@ -404,7 +404,7 @@ class Fetcher:
         cut = Cut([length for _, length in fetch.manifest.chunks[ask.first : ask.first + ask.count]])
         storing: list[Deferred[None]] = []  # at most one
 
-        def take(offset: int, data: bytes) -> None:
+        def take(offset: int, data: bytes | memoryview) -> None:
             cut.take(offset, data)
             # What has come is written while the rest is on its way: whatever ends this process, or that of the holder,
             # costs the chunk that is half here.

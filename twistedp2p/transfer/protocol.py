@@ -146,7 +146,13 @@ class PeerProtocol(FrameProtocol):
         return ask_manifest(self._requests, manifest, most, priority)
 
     def fetch_range(
-        self, content: bytes, offset: int, length: int, sink: Callable[[int, bytes], object], *, priority: int = 0
+        self,
+        content: bytes,
+        offset: int,
+        length: int,
+        sink: Callable[[int, bytes | memoryview], object],
+        *,
+        priority: int = 0,
     ) -> Deferred[None]:
         """Ask for a range of at most `limits.RANGE_BYTES`; `sink(offset, bytes)` hears it in order, not verified."""
         return ask_range(self._requests, content, offset, length, sink, priority)

@@ -73,6 +73,6 @@ class Stream:
         """Yield `data` as `Data` messages."""
         view = memoryview(data)
         for offset in range(0, len(data), limits.DATA_SENT_BYTES):
-            payload = bytes(view[offset : offset + limits.DATA_SENT_BYTES])
+            payload = view[offset : offset + limits.DATA_SENT_BYTES]
             self.sent += len(payload)
             yield Data(request, payload)

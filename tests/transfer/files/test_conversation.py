@@ -197,7 +197,7 @@ class ListingTests(ServingTestCase):
         (self.root / "u\u0308ber").write_bytes(b"data")
         client = self.client()
         (entry,) = [entry for entry in self.listing(client) if entry.path == "\u00fcber"]
-        heard: list[bytes] = []
+        heard: list[bytes | memoryview] = []
         self.wait(client.read_range("\u00fcber", entry.token, 0, 4, lambda _, data: heard.append(data)))
         self.assertEqual(b"".join(heard), b"data")
 
@@ -229,7 +229,7 @@ class ReadingTests(ServingTestCase):
         client = self.client()
         token = self.token(client, "big")
         ranges = [(0, 1), (0, len(data)), (1024 * 1024 - 1, 2), (len(data) - 1, 1), (65536, 65537)]
-        heard: list[dict[int, bytes]] = [{} for _ in ranges]
+        heard: list[dict[int, bytes | memoryview]] = [{} for _ in ranges]
         asked = [
             client.read_range("big", token, offset, length, into.__setitem__)
             for (offset, length), into in zip(ranges, heard, strict=True)
@@ -317,7 +317,7 @@ class ReadingTests(ServingTestCase):
         asked = client.read_range("big", token, 0, 8 * 1024 * 1024, lambda *_: None)
         asked.cancel()
         self.refusal(asked, CancelledError)
-        heard: list[bytes] = []
+        heard: list[bytes | memoryview] = []
         self.wait(client.read_range("big", token, 0, 10, lambda _, data: heard.append(data)))
         self.assertEqual(b"".join(heard), bytes(10))
 

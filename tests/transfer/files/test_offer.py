@@ -68,7 +68,7 @@ class OfferTests(ServingTestCase):
         self.assertEqual([heard[number].data for number in range(3)], wanted)
         for entry, data in zip(entries, wanted, strict=True):
             self.assertEqual(self.wait(self.it.content_of(entry.path, entry.token)), content_id_of(data))
-            pieces: dict[int, bytes] = {}
+            pieces: dict[int, bytes | memoryview] = {}
             self.wait(self.it.read_range(entry.path, entry.token, 0, len(data), pieces.__setitem__))
             self.assertEqual(pieces, {0: data})
 

@@ -115,7 +115,7 @@ class ReadOnlyTests(FaultyServerTestCase):
             lambda: client.make_folder("other"),
         ):
             self.assertIn("permission", self.refusal(change(), NotWritable))
-        heard: list[bytes] = []
+        heard: list[bytes | memoryview] = []
         self.wait(client.read_range("old", self.token(client, "old"), 0, 3, lambda _, data: heard.append(data)))
         self.assertEqual(heard, [b"old"])
         self.faults.mend()

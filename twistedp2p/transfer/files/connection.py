@@ -132,7 +132,7 @@ class FilesConnection(FrameProtocol):
         return self._requests.ask(lambda number: ListFolder(number, path, deep, pattern, after, most), part)
 
     def read_range(
-        self, path: str, token: bytes, offset: int, length: int, sink: Callable[[int, bytes], object]
+        self, path: str, token: bytes, offset: int, length: int, sink: Callable[[int, bytes | memoryview], object]
     ) -> Deferred[None]:
         """Ask for a range of at most `limits.RANGE_BYTES`; `sink(offset, bytes)` hears it in order.
 
@@ -175,7 +175,7 @@ class FilesConnection(FrameProtocol):
                 sink(position, code_to_error(message.code, f"{files[position][0]} could not be read."))
             elif isinstance(message, Data) and len(message.payload) >= 32:
                 self.bytes_in += len(message.payload) - 32
-                sink(position, SmallFile(message.payload[:32], message.payload[32:]))
+                sink(position, SmallFile(bytes(message.payload[:32]), bytes(message.payload[32:])))
             else:
                 raise ProtocolViolation("other files than were asked for")
 

@@ -144,7 +144,7 @@ class LocalPart:
         self._hasher = hasher_of(self._file, here)
         self.offset = here
 
-    def write(self, data: Sequence[bytes]) -> int:
+    def write(self, data: Sequence[bytes | memoryview]) -> int:
         """Append bytes, unless it was closed meanwhile; return how much is here now."""
         with in_local_words(self.target), self._busy:
             if self._file is None:

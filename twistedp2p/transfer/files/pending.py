@@ -52,7 +52,7 @@ class Range:
 
     offset: int
     length: int
-    pieces: list[bytes] = field(factory=list)
+    pieces: list[bytes | memoryview] = field(factory=list)
 
 
 @define(eq=False)

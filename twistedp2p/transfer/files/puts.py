@@ -137,7 +137,7 @@ class _Incoming:
         """Fires when all bytes came and were written; fails if that can not be."""
         self._upload = upload
         self._left = size - upload.offset
-        self._waiting: list[bytes] = []
+        self._waiting: list[bytes | memoryview] = []
         self._waits = 0
         self._writing: Deferred[None] | None = None
         self._broken = False
@@ -147,7 +147,7 @@ class _Incoming:
         """Whether bytes are being written."""
         return self._writing is not None and not self._writing.called
 
-    def take(self, data: bytes) -> Deferred[None] | None:
+    def take(self, data: bytes | memoryview) -> Deferred[None] | None:
         """Take bytes; return what to wait for before more of them are read. ProtocolViolation if there are too many."""
         self._left -= len(data)
         if self._left < 0:
@@ -158,7 +158,8 @@ class _Incoming:
 
     def flush(self) -> Deferred[None]:
         """Write what waits; the Deferred fires when that is done, also if it failed: then `ended` fails."""
-        data, self._waiting, self._waits = b"".join(self._waiting), [], 0
+        data = b"".join(self._waiting)
+        self._waiting, self._waits = [], 0
         before = self._writing
         written: Deferred[None] = Deferred()
         self._writing = written

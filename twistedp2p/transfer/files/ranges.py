@@ -154,7 +154,7 @@ class RangedFiles:
         file.writing = True
         try:
             while part.offset in file.came:
-                pieces: list[bytes] = []
+                pieces: list[bytes | memoryview] = []
                 size = 0
                 while size < limits.DOWNLOAD_WRITE and (found := file.came.pop(part.offset + size, None)) is not None:
                     pieces += found.pieces

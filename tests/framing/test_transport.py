@@ -1,0 +1,188 @@
+"""The TLS transport: long writes leave in one step, short ones at once, and every byte arrives."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, ITCPTransport
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import directlyProvides
+
+from twistedp2p import limits
+from twistedp2p.framing.network import FILES_ALPN
+from twistedp2p.framing.tls import TLSNetwork
+from twistedp2p.framing.transport import RecordTransport
+from twistedp2p.identity.device import DeviceKey
+
+RECORD = 16 * 1024
+SERVER = DeviceKey.generate(lambda n: b"s" * n)
+CLIENT = DeviceKey.generate(lambda n: b"c" * n)
+
+
+class Collects(Protocol):
+    """Keeps what arrives."""
+
+    def __init__(self, wanted: int = 0) -> None:
+        self.received = bytearray()
+        self.wanted = wanted
+        self.whole: Deferred[None] = Deferred()
+        self.gone: Deferred[None] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        if len(self.received) >= self.wanted and not self.whole.called:
+            self.whole.callback(None)
+
+    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008
+        self.gone.callback(None)
+
+
+class Counting(StringTransport):
+    """A socket in memory that counts what is written at a time."""
+
+    disconnecting = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+
+
+class Pair:
+    """Two ends of TLS in memory."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.inner = (Collects(), Collects())
+        self.outer = []
+        for key, protocol, client in ((CLIENT, self.inner[0], True), (SERVER, self.inner[1], False)):
+            creator: Any = TLSNetwork(self.clock, key)._creator(FILES_ALPN)
+            factory = TLSMemoryBIOFactory(creator, client, Factory.forProtocol(Protocol), self.clock)
+            self.outer.append(RecordTransport(factory, protocol))
+        self.bare = (Counting(), Counting())
+
+    def begin(self) -> None:
+        """Connect both; the handshake is not done yet."""
+        for outer, bare in zip(self.outer, self.bare, strict=True):
+            outer.makeConnection(bare)
+
+    def pump(self) -> None:
+        """Deliver everything."""
+        moved = True
+        while moved:
+            self.clock.advance(0)
+            moved = False
+            for bare, other in ((self.bare[0], self.outer[1]), (self.bare[1], self.outer[0])):
+                writes, bare.writes = bare.writes, []
+                for data in writes:
+                    moved = True
+                    other.dataReceived(data)
+
+
+class WritingTests(SynchronousTestCase):
+    """What is written is encrypted and given to the socket."""
+
+    def setUp(self) -> None:
+        self.pair = Pair()
+        self.pair.begin()
+
+    def test_a_long_write_is_one_step(self) -> None:
+        """A write of many records is encrypted and given to the socket whole, and arrives byte-exact."""
+        self.pair.pump()
+        data = bytes(range(256)) * (4 * RECORD // 256 * 4) + b"the rest"
+        self.pair.outer[0].write(data)
+        self.assertEqual(len(self.pair.bare[0].writes), 1)
+        self.assertGreater(len(self.pair.bare[0].writes[0]), len(data))
+        self.pair.pump()
+        self.assertEqual(bytes(self.pair.inner[1].received), data)
+
+    def test_lengths_around_a_record(self) -> None:
+        """Writes that just fill a record, or just do not, all arrive, in order."""
+        self.pair.pump()
+        sent = b""
+        for number, length in enumerate(
+            (1, RECORD - 1, RECORD, RECORD + 1, 4 * RECORD - 1, 4 * RECORD, 2, 100 * RECORD)
+        ):
+            data = bytes([number]) * length
+            self.pair.outer[1].write(data)
+            sent += data
+        self.pair.pump()
+        self.assertEqual(bytes(self.pair.inner[0].received), sent)
+
+    def test_before_the_handshake(self) -> None:
+        """A long write before the handshake is done waits for it, and what is written later comes later."""
+        data = b"a" * (10 * RECORD)
+        self.pair.outer[0].write(data)
+        self.pair.outer[0].write(b"b" * (10 * RECORD))
+        self.pair.pump()
+        self.assertEqual(bytes(self.pair.inner[1].received), data + b"b" * (10 * RECORD))
+
+    def test_after_the_end(self) -> None:
+        """A long write to a connection that is gone is no error, and leads nowhere."""
+        self.pair.pump()
+        self.pair.outer[0].connectionLost(Failure(SSL.Error()))
+        last_words = list(self.pair.bare[0].writes)
+        self.pair.outer[0].write(b"a" * (10 * RECORD))
+        self.assertEqual(self.pair.bare[0].writes, last_words)
+
+    def test_tcp(self) -> None:
+        """On TCP short messages leave at once: nothing waits until what was sent before is confirmed."""
+
+        class Tcp(Counting):
+            delay = True
+
+            def setTcpNoDelay(self, enabled: bool) -> None:
+                self.delay = not enabled
+
+        pair = Pair()
+        bare = Tcp()
+        directlyProvides(bare, ITCPTransport)
+        pair.outer[0].makeConnection(bare)
+        self.assertFalse(bare.delay)
+
+
+class SocketTests(TestCase):
+    """The transport on real sockets."""
+
+    timeout = 20
+
+    async def test_both_ends(self) -> None:
+        """Both ends of a real connection send at once, read much at a time, and a long stream arrives byte-exact."""
+        data = bytes(range(256)) * 16_384
+        server, client = Collects(len(data)), Collects(len(data))
+        listening, dialling = Factory.forProtocol(Protocol), Factory.forProtocol(Protocol)
+        listening.buildProtocol = lambda _: server  # type: ignore[assignment,method-assign]
+        dialling.buildProtocol = lambda _: client  # type: ignore[assignment,method-assign]
+        port: IListeningPort = await TLSNetwork(reactor, SERVER).listen(
+            "tcp:0:interface=127.0.0.1", listening, alpn=FILES_ALPN
+        )
+        self.addCleanup(port.stopListening)
+        where = port.getHost().port  # type: ignore[attr-defined]
+        found = await TLSNetwork(reactor, CLIENT).client("127.0.0.1", where, alpn=FILES_ALPN).connect(dialling)
+        self.assertIs(found, client)
+        for end in (client, server):
+            assert end.transport is not None
+            end.transport.write(data)
+        await client.whole
+        await server.whole
+        self.assertEqual(bytes(client.received), data)
+        self.assertEqual(bytes(server.received), data)
+        for end in (client, server):
+            bare: Any = end.transport.transport  # type: ignore[union-attr]
+            self.assertTrue(bare.getTcpNoDelay())
+            self.assertEqual(bare.bufferSize, limits.SOCKET_READ_BYTES)
+            self.assertTrue(bare.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        client.transport.abortConnection()  # type: ignore[union-attr]
+        await client.gone
+        await server.gone

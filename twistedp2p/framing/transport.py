@@ -1,0 +1,86 @@
+"""How bytes go through TLS and the socket: Twisted's transport, made for long streams of frames.
+
+Twisted encrypts 16 KiB at a time, one TLS record, and each costs some turns through Python. OpenSSL cuts a long write
+into records by itself, without the interpreter, which other threads use meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+    ITCPTransport,
+    ITransport,
+)
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from zope.interface import implementer
+
+from twistedp2p import limits
+
+__all__ = ["RecordTransport", "TLSClientEndpoint", "write_whole"]
+
+_RECORD = 2**14
+"""The content of a TLS record, at most (RFC 8446, 5.1)."""
+_RECORD_ROOM = 320
+"""What a record takes beside its content, at most: SSL3_RT_MAX_ENCRYPTED_OVERHEAD of OpenSSL."""
+_PARTIAL_WRITE = 1
+"""SSL_MODE_ENABLE_PARTIAL_WRITE of OpenSSL, which pyOpenSSL sets and has no name for."""
+
+
+def write_whole(context: SSL.Context) -> None:
+    """Let connections of `context` take a long write whole, not only its first record."""
+    context.clear_mode(_PARTIAL_WRITE)
+
+
+class RecordTransport(BufferingTLSTransport):
+    """One end of a TLS connection, inside of which `write_whole` holds."""
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """Send at once what is written, and move more than Twisted's 64 KiB between socket and TLS at a time."""
+        if ITCPTransport.providedBy(transport):
+            # Requests and answers are short, and Nagle's algorithm would keep the second until the first is confirmed.
+            transport.setTcpNoDelay(True)
+        bare: Any = transport
+        bare.bufferSize = limits.SOCKET_READ_BYTES
+        bare.SEND_LIMIT = limits.SOCKET_SEND_BYTES
+        super().makeConnection(transport)
+
+    def _write(self, octets: bytes) -> None:
+        """Encrypt `octets` in one step; what can not be done so is Twisted's."""
+        connection = self.getHandle()
+        if len(octets) <= _RECORD or connection is None:
+            super()._write(octets)
+            return
+        try:
+            sent = connection.send(octets)
+        except SSL.Error:  # the handshake is under way, or the connection is broken
+            super()._write(octets)
+            return
+        assert self.transport is not None
+        self.transport.write(connection.bio_read(len(octets) + (len(octets) // _RECORD + 2) * _RECORD_ROOM))
+        if sent < len(octets):
+            super()._write(octets[sent:])
+
+
+class _ClientFactory(TLSMemoryBIOFactory):
+    protocol = RecordTransport
+
+
+@implementer(IStreamClientEndpoint)
+class TLSClientEndpoint:
+    """What dials through `endpoint` and speaks TLS there, as Twisted's `wrapClientTLS`, with our transport."""
+
+    def __init__(self, creator: IOpenSSLClientConnectionCreator, endpoint: IStreamClientEndpoint) -> None:
+        self._creator = creator
+        self._endpoint = endpoint
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Dial; fires with the protocol inside."""
+        connecting: Deferred[Any] = self._endpoint.connect(_ClientFactory(self._creator, True, protocolFactory))
+        return connecting.addCallback(lambda outer: outer.wrappedProtocol)
