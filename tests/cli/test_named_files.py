@@ -16,9 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.cli.main import command
 from twistedp2p.cli.moving import Bars, Moving, moving_on
-from twistedp2p.cli.queue import LOOK, QueueFile, parse_queue
+from twistedp2p.cli.queue import AGAIN, LOOK, QueueFile, parse_queue
 from twistedp2p.cli.reaching import Source, remote_path
-from twistedp2p.errors import AlreadyThere, BadInvite, BadPath, FolderUnusable, Unreachable
+from twistedp2p.errors import AlreadyThere, BadInvite, BadPath, FolderUnusable, NoSuchFile, Unreachable
 from twistedp2p.identity.codes import Place
 from twistedp2p.identity.files_code import FilesInvite
 from twistedp2p.identity.invite import Invite, TrackerAddress
@@ -128,17 +128,22 @@ class FakeQueue:
         self.idle = False
         self.lost: Exception | None = None
         self.listing: dict[str, Deferred[None]] = {}
+        self.gone: list[str] = []
 
     def check(self) -> None:
         """Raise what the test said."""
         if self.lost is not None:
             raise self.lost
 
-    async def add(self, path: str, priority: Priority) -> None:
+    async def find(self, path: str, priority: Priority) -> None:
         """Take a path."""
         self.told.append(("add", path, priority))
         self.listing[path] = Deferred()
         await self.listing[path]
+
+    def missing(self, path: str, error: NoSuchFile) -> None:
+        """Take what is not there."""
+        self.gone.append(path)
 
     def set_priority(self, path: str, priority: Priority) -> None:
         """Take another priority."""
@@ -224,6 +229,9 @@ class FollowingAQueueTests(SynchronousTestCase):
         following = self.follow(until_done=True)
         self.clock.advance(LOOK)
         self.assertNoResult(following)
+        self.queue.listing["a"].callback(None)
+        self.clock.advance(LOOK)
+        self.assertNoResult(following)
         self.queue.idle = True
         self.clock.advance(LOOK)
         self.successResultOf(following)
@@ -239,6 +247,73 @@ class FollowingAQueueTests(SynchronousTestCase):
         self.failureResultOf(following)
         self.file.unlink()
         self.failureResultOf(self.follow(until_done=True), FolderUnusable)
+
+    def lack(self, path: str) -> None:
+        """Say that a path is not there."""
+        self.queue.listing[path].errback(NoSuchFile(f"There is no {path}."))
+
+    def test_what_is_not_there_yet(self) -> None:
+        """What is not there is looked for again now and then, with the priority that it has then; that is said once."""
+        self.write("a\nlater low\n")
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            following = self.follow()
+            self.told()
+            self.lack("later")
+            self.clock.pump([LOOK] * int(AGAIN / LOOK - 1))
+            self.assertEqual(self.told(), [])
+            self.write("a\nlater high\n")
+            self.clock.advance(LOOK)
+            self.assertEqual(self.told(), [("set", "later", Priority.HIGH), ("add", "later", Priority.HIGH)])
+            self.lack("later")
+            self.clock.pump([LOOK] * int(AGAIN / LOOK))
+        self.assertEqual(self.told(), [("add", "later", Priority.HIGH)])
+        self.queue.listing["later"].callback(None)
+        self.clock.pump([LOOK] * 30)
+        self.assertEqual(self.told(), [])
+        self.assertEqual(said.getvalue().count("later"), 2, said.getvalue())  # its name, and the sentence
+        self.assertEqual(self.queue.gone, [])
+        following.cancel()
+        self.failureResultOf(following)
+
+    def test_a_line_that_is_removed(self) -> None:
+        """What is not there is looked for as long as its line stands in the file; what was typed, always."""
+        with contextlib.redirect_stderr(io.StringIO()):
+            self.write("soon\nlate\n")
+            following = self.follow("typed")
+            self.told()
+            self.lack("soon")
+            self.lack("typed")
+            self.write("other\n")
+            self.clock.advance(LOOK)
+            self.lack("late")
+            self.told()
+            self.clock.pump([LOOK] * 20)
+            self.assertEqual(self.told(), [("add", "typed", Priority.NORMAL)])
+            self.write("late\n")
+            self.clock.advance(LOOK)
+            self.assertEqual(self.told(), [("add", "late", Priority.NORMAL)])
+        following.cancel()
+        self.failureResultOf(following)
+
+    def test_missing_at_the_end(self) -> None:
+        """With --until-done what is missing is looked for once more when all else is done, and is missing then."""
+        with contextlib.redirect_stderr(io.StringIO()):
+            self.write("a\nb\nc\n")
+            following = self.follow(until_done=True)
+            self.lack("b")
+            self.lack("c")
+            self.queue.listing["a"].callback(None)
+            self.queue.idle = True
+            self.told()
+            self.clock.advance(LOOK)
+            self.assertEqual(self.told(), [("add", "b", Priority.NORMAL), ("add", "c", Priority.NORMAL)])
+            self.queue.listing["b"].callback(None)
+            self.clock.advance(LOOK)
+            self.assertNoResult(following)
+            self.lack("c")
+            self.clock.advance(LOOK)
+        self.successResultOf(following)
+        self.assertEqual(self.queue.gone, ["c"])
 
     def test_wrong_lines_are_said_once(self) -> None:
         """A line that can not be read is said once, however often the file is read."""
@@ -293,7 +368,8 @@ class MovingTests(SynchronousTestCase):
         """A script hears one object a line; how far a file is at most four times a second; the sums at the end."""
         with contextlib.redirect_stdout(io.StringIO()) as out:
             self.show(moving_on("fetched", as_json=True, quiet=False, clock=self.clock.seconds))
-        begun, *moved, done, skipped, failed, end = map(json.loads, out.getvalue().splitlines())
+        said = list(map(json.loads, out.getvalue().splitlines()))
+        begun, *moved, done, skipped, failed, end = [one for one in said if one["event"] != "progress"]
         self.assertEqual(begun, {"event": "begun", "path": "big", "size": 30_000_000, "done": 2_000_000})
         self.assertEqual({one["event"] for one in moved}, {"moved"})
         self.assertLessEqual(len(moved), 2.8 * 4 + 1)
@@ -301,6 +377,21 @@ class MovingTests(SynchronousTestCase):
         self.assertEqual((failed["code"], failed["error"]), ("already-there", "It is in the way."))
         self.assertEqual((end["files"], end["files_done"], end["files_failed"], end["files_skipped"]), (4, 2, 1, 1))
         self.assertEqual((end["bytes_resumed"], end["bytes_moved"], end["seconds"]), (2_000_000, 28_000_000, 2.8))
+
+    def test_json_of_all(self) -> None:
+        """A script hears first what was asked for, and how far all of it is at most four times a second."""
+        moving = moving_on("fetched", as_json=True, quiet=False, clock=self.clock.seconds)
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            moving.start({"paths": ["big"], "queue": None, "to": "/here"})
+            self.show(moving)
+        start, *said = map(json.loads, out.getvalue().splitlines())
+        self.assertEqual(start, {"event": "start", "paths": ["big"], "queue": None, "to": "/here"})
+        progress = [one for one in said if one["event"] == "progress"]
+        self.assertTrue(2.8 * 2 < len(progress) <= 2.8 * 4, len(progress))
+        self.assertEqual(
+            progress[0],
+            {"event": "progress", "files": 4, "files_done": 0, "bytes": 40_000_000, "bytes_done": 5_000_000},
+        )
 
     def test_lines(self) -> None:
         """Without a terminal, what failed is said, and at the end what was done; quietly only the former."""

@@ -12,7 +12,7 @@ from twistedp2p.disk.seam import Name
 from twistedp2p.errors import FolderUnusable, NoSuchFile
 from twistedp2p.paths import RelPath
 from twistedp2p.transfer.files.downloads import Downloads, Taken
-from twistedp2p.transfer.files.fair import Priority
+from twistedp2p.transfer.files.fair import Priority, Said, is_below
 from twistedp2p.transfer.files.messages import FileEntry
 from twistedp2p.transfer.files.progress import FileEvent, What
 
@@ -32,8 +32,9 @@ class Fetching:
         self._session = session
         self._moving = moving
         self._missing = 0
-        self._priorities: dict[str, Priority] = {}
-        self._listing = 0
+        self._said = Said()
+        self._changed = False
+        self._listing: list[str] = []
         self._ended = False
         self._downloads = Downloads(session.client, self.disk, session.in_thread, heard=self._heard, taken=taken)
 
@@ -56,20 +57,31 @@ class Fetching:
 
     async def add(self, path: str, priority: Priority) -> None:
         """Fetch a file, a folder with all that is in it, or, "", everything; returns when all of it is listed."""
-        self._priorities[path] = priority
-        self._listing += 1
         try:
-            await self._add(path)
+            await self.find(path, (self._changed and self._said.of(path)) or priority)
         except NoSuchFile as error:
-            self._missing += 1
-            self._moving.event(FileEvent(What.FAILED, path, 0, 0, error), self._downloads.totals)
-        finally:
-            self._listing -= 1
+            self.missing(path, error)
 
-    def set_priority(self, path: str, priority: Priority) -> None:
-        """Change the priority of a file, or of all that is still to come of a folder."""
-        self._priorities[path] = priority
-        self._downloads.set_priority(path, priority)
+    async def find(self, path: str, priority: Priority) -> None:
+        """Do as `add` does; raises `NoSuchFile` if there is nothing of that name."""
+        self._said.add(path, priority)
+        self._listing.append(path)
+        try:
+            await self._add(path, priority)
+        finally:
+            self._listing.remove(path)
+
+    def missing(self, path: str, error: NoSuchFile) -> None:
+        """There is nothing of that name: say so, also by the exit status."""
+        self._missing += 1
+        self._moving.event(FileEvent(What.FAILED, path, 0, 0, error), self._downloads.totals)
+
+    def set_priority(self, path: str, priority: Priority) -> bool:
+        """Change the priority of a file, or of all that is still to come of a folder; return whether any may be."""
+        self._said.say(path, priority)
+        self._changed = True
+        listed = any(is_below(top, path) or is_below(path, top) for top in self._listing)
+        return self._downloads.set_priority(path, priority) or listed
 
     async def finish(self) -> None:
         """Return when something became of every file."""
@@ -82,13 +94,14 @@ class Fetching:
             self._downloads.stop()
             self._moving.end(self._downloads.totals)
 
-    async def _add(self, path: str) -> None:
+    async def _add(self, path: str, priority: Priority) -> None:
         above = len(path) - len(path.rpartition("/")[2])
         is_file = False
         async for entries in self._session.entries(path, deep=True):
             for entry in entries:
                 is_file = is_file or entry.path == path
-                await self._downloads.add(entry, _target(entry.path[above:]), self._priorities[path])
+                now = priority if not self._changed else self._said.of(entry.path) or priority
+                await self._downloads.add(entry, _target(entry.path[above:]), now)
         if path and not is_file:
             # Also one that has nothing in it.
             await self._downloads.add(FileEntry(path, True), _target(path[above:]))

@@ -10,10 +10,12 @@ from pathlib import Path
 import click
 from twisted.internet.defer import Deferred
 
+from twistedp2p.cli.control import Control
 from twistedp2p.cli.fetching import Fetching
 from twistedp2p.cli.moving import moving_on
+from twistedp2p.cli.moving_options import MovingWish, moving_options
 from twistedp2p.cli.queue import QueueFile
-from twistedp2p.cli.reaching import Session, Source, give_up_option, remote_path, source_argument, with_server
+from twistedp2p.cli.reaching import Session, Source, remote_path, source_argument, with_server
 from twistedp2p.errors import FileChanged, NoSuchFile
 from twistedp2p.limits import RANGE_BYTES
 from twistedp2p.transfer.files.connection import FilesConnection
@@ -22,8 +24,6 @@ from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.messages import FileEntry
 
 __all__ = ["command"]
-
-_WORDS = [priority.word for priority in Priority]
 
 
 def _range(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int | None] | None:
@@ -44,14 +44,6 @@ def _range(context: click.Context, parameter: click.Parameter, value: str | None
     metavar="DIR",
     help="Where to put what is fetched; the current folder without it.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace files that have other content.")
-@click.option(
-    "--priority",
-    type=click.Choice(_WORDS),
-    default="normal",
-    show_default=True,
-    help="The share of the bytes: critical 64, high 16, normal 4, low 1.",
-)
 @click.option(
     "--queue",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -66,21 +58,15 @@ def _range(context: click.Context, parameter: click.Parameter, value: str | None
     callback=_range,
     help="Write these bytes of one file to standard output; the first byte is 0.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what happens as one JSON object a line.")
-@click.option("-q", "--quiet", is_flag=True, help="Show only what failed.")
-@give_up_option
+@moving_options
 def command(
     source: Source,
     paths: tuple[str, ...],
     to: Path | None,
-    overwrite: bool,
-    priority: str,
     queue: Path | None,
     until_done: bool,
     part: tuple[int, int | None] | None,
-    as_json: bool,
-    quiet: bool,
-    give_up: float,
+    wish: MovingWish,
 ) -> None:
     """Fetch files and whole folders into DIR; '.' is all that the server has.
 
@@ -92,7 +78,7 @@ def command(
     if part is not None:
         if len(wanted) != 1 or queue is not None or to is not None:
             raise click.UsageError("--range is about one file, and goes to standard output: name it alone.")
-        with_server(source, lambda session: _print_range(session, wanted[0], *part), patience=give_up)
+        with_server(source, lambda session: _print_range(session, wanted[0], *part), patience=wish.give_up)
         return
     if until_done and queue is None:
         raise click.UsageError("--until-done is about a queue: --queue FILE.")
@@ -100,21 +86,33 @@ def command(
         raise click.UsageError("Say what to fetch: paths, '.' for everything, or --queue FILE.")
 
     async def work(session: Session) -> int:
-        moving = moving_on("fetched", as_json=as_json, quiet=quiet)
-        fetching = Fetching(session, to or Path(), moving, taken=Taken.OVERWRITE if overwrite else Taken.FAIL)
+        moving = moving_on("fetched", as_json=wish.as_json, quiet=wish.quiet)
+        taken = Taken.OVERWRITE if wish.overwrite else Taken.FAIL
+        fetching = Fetching(session, to or Path(), moving, taken=taken)
+        asked = {"paths": [path or "." for path in wanted], "queue": None if queue is None else str(queue)}
+        moving.start({**asked, "to": str((to or Path()).expanduser().absolute())})
+        more = queue is None
+
+        def set_priority(path: str, priority: Priority) -> bool:
+            return fetching.set_priority(path, priority) or more
+
+        control = Control(session.reactor, set_priority)
         try:
-            usual = Priority.named(priority)
+            if wish.control:
+                control.start()
             if queue is not None:
-                await QueueFile(queue, session.reactor, fetching, usual, until_done).follow(wanted)
+                await QueueFile(queue, session.reactor, fetching, wish.priority, until_done).follow(wanted)
             else:
                 for path in wanted:
-                    await fetching.add(path, usual)
+                    await fetching.add(path, wish.priority)
+            more = False
             await fetching.finish()
         finally:
+            control.stop()
             fetching.close()
         return fetching.status
 
-    with_server(source, work, patience=give_up)
+    with_server(source, work, patience=wish.give_up)
 
 
 async def _print_range(session: Session, path: str, first: int, last: int | None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import click
@@ -16,7 +16,7 @@ from twistedp2p.transfer.files.progress import FileEvent, Totals, What
 __all__ = ["Bars", "Moving", "moving_on"]
 
 _EVERY = 0.25
-"""Seconds between two lines about the bytes of one file, and between two looks of the bars."""
+"""Seconds between two lines about the bytes of one file or of all, and between two looks of the bars."""
 _BARS = 8
 """Files that have a bar of their own; the others are counted in the one below."""
 _BAR_BYTES = 1_000_000
@@ -25,6 +25,9 @@ _BAR_BYTES = 1_000_000
 
 class Moving(Protocol):
     """Where what happens is shown."""
+
+    def start(self, asked: Mapping[str, object]) -> None:
+        """It begins: what was asked for, by names that a script reads."""
 
     def event(self, event: FileEvent, totals: Totals) -> None:
         """Something happened to a file."""
@@ -50,6 +53,9 @@ class _Lines:
         self._clock = clock
         self._began = clock()
         self._quiet = quiet
+
+    def start(self, asked: Mapping[str, object]) -> None:
+        """See `Moving`; a person knows what was typed."""
 
     def event(self, event: FileEvent, totals: Totals) -> None:
         """See `Moving`."""
@@ -130,16 +136,35 @@ class _Json:
         self._clock = clock
         self._began = clock()
         self._said: dict[str, float] = {}
+        self._progress_at = self._began
+
+    def start(self, asked: Mapping[str, object]) -> None:
+        """See `Moving`."""
+        _print({"event": "start", **asked})
 
     def event(self, event: FileEvent, totals: Totals) -> None:
         """See `Moving`."""
-        if event.what is What.MOVED:
-            now = self._clock()
-            if now - self._said.get(event.path, -1.0) < _EVERY:
-                return
+        now = self._clock()
+        if event.what is not What.MOVED:
+            if event.what is not What.BEGUN:
+                self._said.pop(event.path, None)
+            self._say(event)
+        elif now - self._said.get(event.path, -1.0) >= _EVERY:
             self._said[event.path] = now
-        elif event.what is not What.BEGUN:
-            self._said.pop(event.path, None)
+            self._say(event)
+        if now - self._progress_at >= _EVERY:
+            self._progress_at = now
+            _print(
+                {
+                    "event": "progress",
+                    "files": totals.files,
+                    "files_done": totals.files_done,
+                    "bytes": totals.bytes,
+                    "bytes_done": totals.bytes_done,
+                }
+            )
+
+    def _say(self, event: FileEvent) -> None:
         said: dict[str, object] = {"event": event.what.value, "path": event.path, "size": event.size}
         if event.what in (What.BEGUN, What.MOVED):
             said["done"] = event.done

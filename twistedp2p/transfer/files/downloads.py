@@ -26,7 +26,7 @@ from twistedp2p.disk.seam import Disk, Name
 from twistedp2p.errors import TwistedP2PError
 from twistedp2p.transfer.files.anew import Anew
 from twistedp2p.transfer.files.client import FilesClient
-from twistedp2p.transfer.files.fair import Priority
+from twistedp2p.transfer.files.fair import Priority, is_below
 from twistedp2p.transfer.files.ledger import Ledger
 from twistedp2p.transfer.files.local import make_local_folder
 from twistedp2p.transfer.files.messages import FileEntry
@@ -109,9 +109,7 @@ class Downloads:
 
         Returns whether any of it is still to be fetched.
         """
-        found = [
-            file for file in self._ledger.files if not path or file.path == path or file.path.startswith(f"{path}/")
-        ]
+        found = [file for file in self._ledger.files if is_below(file.path, path)]
         for file in found:
             self._set_priority(file, priority)
         self._pump()

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from attrs import define
 
-__all__ = ["Fair", "Priority"]
+__all__ = ["Fair", "Priority", "Said", "is_below"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -35,6 +35,37 @@ class Priority(IntEnum):
     def named(cls, word: str) -> Priority:
         """Return the priority of that name; raises KeyError."""
         return cls[word.strip().upper()]
+
+
+def is_below(path: str, top: str) -> bool:
+    """Whether a path is `top`, or in that folder; "" is the folder of all."""
+    return not top or path == top or path.startswith(f"{top}/")
+
+
+class Said:
+    """The priorities that were said of files and folders: what is said of a folder holds for all that is in it."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, Priority] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._said)
+
+    def say(self, path: str, priority: Priority) -> None:
+        """Say it of a path, and of all below it, whatever was said of that before."""
+        for other in [other for other in self._said if is_below(other, path)]:
+            del self._said[other]
+        self._said[path] = priority
+
+    def add(self, path: str, priority: Priority) -> None:
+        """Say it of a path, but of nothing below it of which something was said before."""
+        self._said[path] = priority
+
+    def of(self, path: str) -> Priority | None:
+        """Return what was said of a path, or of the nearest folder above it; None if nothing was."""
+        while path not in self._said and path:
+            path = path.rpartition("/")[0]
+        return self._said.get(path)
 
 
 @define

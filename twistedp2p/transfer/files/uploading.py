@@ -18,7 +18,7 @@ from twistedp2p.disk.seam import OpenFile
 from twistedp2p.errors import FileChanged, TwistedP2PError
 from twistedp2p.transfer.files.client import FilesClient, is_passing
 from twistedp2p.transfer.files.connection import Put
-from twistedp2p.transfer.files.fair import Fair, Priority
+from twistedp2p.transfer.files.fair import Fair, Priority, Said, is_below
 from twistedp2p.transfer.files.local_files import LocalFile, local_files, open_and_hash, read_piece
 from twistedp2p.transfer.files.on_disk import InThread
 from twistedp2p.transfer.files.progress import FileEvent, Totals, What
@@ -67,6 +67,7 @@ class Uploading:
         self._overwrite = overwrite
         self._waiting: dict[Priority, deque[_File]] = {priority: deque() for priority in Priority}
         self._under_way: set[_File] = set()
+        self._said = Said()
         self._fair: Fair[_File] = Fair()
         self._sending = False
         self._room = Room(lambda: sum(map(len, self._waiting.values())) >= limits.FILES_WAITING)
@@ -81,8 +82,28 @@ class Uploading:
             return
         self.totals.files += 1
         self.totals.bytes += local.stat.size
+        if self._said:
+            priority = self._said.of(local.path) or priority
         self._waiting[priority].append(_File(local, priority))
         self._begin_some()
+
+    def set_priority(self, path: str, priority: Priority) -> bool:
+        """Change the priority of a file, or of what is below a folder, from the next piece on; "" is everything.
+
+        The path is the one at the server. It holds for what is added later, too. Returns whether any of it is still
+        to be put by now.
+        """
+        self._said.say(path, priority)
+        under_way = [file for file in self._under_way if is_below(file.local.path, path)]
+        for file in under_way:
+            file.priority = priority
+            self._fair.set_weight(file, priority)
+        found = [file for waiting in self._waiting.values() for file in waiting if is_below(file.local.path, path)]
+        for file in found:
+            self._waiting[file.priority].remove(file)
+            file.priority = priority
+            self._waiting[priority].append(file)
+        return bool(under_way or found)
 
     def left_out(self, path: str, why: TwistedP2PError) -> None:
         """A file or folder can not be put."""
