@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from twistedp2p.home import Home
 from twistedp2p.identity.invite import Invite, TrackerAddress
@@ -203,7 +203,9 @@ class Machine:
 
     # -- starting -----------------------------------------------------------
 
-    def start(self, name: str, *command: str, folder: Path | None = None) -> Process:
+    def start(
+        self, name: str, *command: str, folder: Path | None = None, stdin: int | IO[bytes] = subprocess.DEVNULL
+    ) -> Process:
         """Start a program; with `folder`, it is a `Peer`. Its output goes to a file named after it."""
         log = self.base / f"{len(self.processes)}-{name}.log"
         arguments = [*self.enter, str(self.programs / command[0]), *command[1:]]
@@ -212,7 +214,7 @@ class Machine:
                 arguments,
                 cwd=self.base,
                 env=self._environment(),
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

@@ -43,9 +43,9 @@ class Shop:
         self.place = invite.places[0]
         return started
 
-    def begin(self, verb: str, *words: str, source: str = "@invite") -> Process:
+    def begin(self, verb: str, *words: str, source: str = "@invite", **options: Any) -> Process:
         """Start `twistedp2p VERB SOURCE WORDS`."""
-        return self.machine.start(verb, "twistedp2p", verb, source, *words)
+        return self.machine.start(verb, "twistedp2p", verb, source, *words, **options)
 
     def run(self, verb: str, *words: str, status: int = 0, source: str = "@invite") -> str:
         """Run `twistedp2p VERB SOURCE WORDS`, which must end with `status`; return what it printed."""
@@ -66,8 +66,9 @@ class Shop:
 
 
 def events(text: str) -> list[dict[str, Any]]:
-    """Return the JSON objects in what a command printed."""
-    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    """Return the JSON objects in what a command printed, but those about all files together while they move."""
+    found = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return [one for one in found if one.get("event") not in ("start", "progress")]
 
 
 @pytest.fixture
@@ -333,3 +334,30 @@ def test_queue(shop: Shop) -> None:
     queue.write_text("urgent\n")
     *_, end = shop.events("get", "--queue", "queue", "--until-done", "--to", "here")
     assert (end["files"], end["files_skipped"]) == (1, 1)
+
+
+def test_priorities_meanwhile(shop: Shop) -> None:
+    """Priorities are read from a pipe while files come, and from a file while they go; neither is waited for."""
+    shop.save("a/big", BIG)
+    shop.serve("--writable")
+    here = shop.machine.folder("here")
+    read, write = os.pipe()
+    try:
+        process = shop.begin("get", "a", "--to", "here", "--control", "--json", stdin=read)
+        shop.machine.wait(lambda: size_of_part(here / "a") > 0, "something comes")
+        os.write(write, b"a/big soon\na/big critical\n")
+        shop.machine.wait(lambda: "a/big soon: soon is not critical" in process.text(), "the wrong line is said")
+        assert process.ended() == 0, process.text()
+    finally:
+        os.close(read)
+        os.close(write)
+    assert tree(here) == tree(shop.root)
+    first, *_ = process.text().splitlines()
+    assert json.loads(first) == {"event": "start", "paths": ["a"], "queue": None, "to": str(here)}
+    lines = shop.machine.folder("lines")
+    lines.write_text("up/here/a low\nup soon\n")
+    with lines.open("rb") as file:
+        process = shop.begin("put", "here", "--to", "up", "--control", stdin=file)
+        assert process.ended() == 0, process.text()
+    assert "up soon: soon is not critical" in process.text()
+    assert tree(shop.root / "up/here") == tree(here)

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twistedp2p.transfer.files.fair import Fair, Priority
+from twistedp2p.transfer.files.fair import Fair, Priority, Said
 
 MIB = 1024 * 1024
 
@@ -93,3 +93,22 @@ def test_nobody() -> None:
     fair.remove("one")
     fair.remove("one")
     assert (fair.next(), len(fair), "one" in fair) == (None, 0, False)
+
+
+def test_what_is_said_of_a_folder() -> None:
+    """What is said of a folder holds for all that is in it, until more is said of a part of it."""
+    said = Said()
+    assert not said
+    assert said.of("a/b") is None
+    said.say("a", Priority.LOW)
+    assert said
+    assert said.of("a") is said.of("a/b/c") is Priority.LOW
+    assert said.of("ab") is None
+    said.say("a/b", Priority.HIGH)
+    assert (said.of("a/b/c"), said.of("a/c")) == (Priority.HIGH, Priority.LOW)
+    said.add("", Priority.CRITICAL)
+    assert (said.of("a/b"), said.of("a"), said.of("x")) == (Priority.HIGH, Priority.LOW, Priority.CRITICAL)
+    said.say("a", Priority.NORMAL)
+    assert said.of("a/b/c") is Priority.NORMAL
+    said.say("", Priority.LOW)
+    assert said.of("a/b/c") is Priority.LOW

@@ -15,6 +15,7 @@ from tests.transfer.nodes import device
 from twistedp2p import limits
 from twistedp2p.errors import AlreadyThere, BadPath, NoSuchFile, Unreachable
 from twistedp2p.transfer.files.client import FilesClient
+from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.progress import FileEvent, What
 from twistedp2p.transfer.files.uploading import Uploading, local_files
 
@@ -22,7 +23,7 @@ MIB = 1024 * 1024
 OLD = 1_600_000_000 * 10**9
 
 
-class UploadingTests(ServingTestCase):
+class UploadingTestCase(ServingTestCase):
     """A client that puts what is in the folder `mine`."""
 
     def setUp(self) -> None:
@@ -61,6 +62,10 @@ class UploadingTests(ServingTestCase):
         self.wait(self.adding)
         self.wait(uploading.finish())
         return uploading
+
+
+class UploadingTests(UploadingTestCase):
+    """What arrives."""
 
     def test_everything(self) -> None:
         """Files of all sizes and folders arrive, with times and permissions to run; links do not."""
@@ -185,3 +190,49 @@ class UploadingTests(ServingTestCase):
         finished = uploading.finish()
         self.hub.pass_time(limits.FILES_PATIENCE + limits.BACKOFF_MOST)
         self.failureResultOf(finished, Unreachable)
+
+
+class PriorityTests(UploadingTestCase):
+    """Whose bytes go first."""
+
+    def test_changing_a_priority(self) -> None:
+        """What is more urgent gets more of the bytes from the next piece on."""
+        changed: list[bool] = []
+        ends: list[str] = []
+
+        def heard(event: FileEvent) -> None:
+            if event.what is What.MOVED and not changed:
+                changed.append(uploading.set_priority("to/c", Priority.CRITICAL))
+                changed.append(uploading.set_priority("to/a", Priority.LOW))
+                changed.append(uploading.set_priority("to/nothing", Priority.LOW))
+            elif event.what is What.DONE:
+                ends.append(event.path)
+
+        uploading = self.begin(*(self.save(name, bytes(20 * MIB)) for name in "abc"), below="to", heard=heard)
+        self.wait(self.adding)
+        self.wait(uploading.finish())
+        self.assertEqual(changed, [True, True, False])
+        self.assertEqual(ends, ["to/c", "to/b", "to/a"])
+        self.assertFalse(uploading.set_priority("", Priority.LOW))
+
+    def test_what_waits_and_what_comes_later(self) -> None:
+        """A priority holds for files under way, for those that wait, and for those that are found later."""
+        self.patch(limits, "FILES_WAITING", 5)
+        ends: list[str] = []
+        uploading = self.begin(
+            *(self.save(f"{number:02}", b"%d" % number) for number in range(30)),
+            below="to",
+            heard=lambda event: ends.append(event.path) if event.what is What.DONE else None,
+        )
+        self.assertEqual(uploading.totals.files, limits.ANSWERS_AT_ONCE + 5)
+        self.assertTrue(uploading.set_priority("to", Priority.LOW))
+        self.assertTrue(uploading.set_priority("to/00", Priority.HIGH))
+        self.assertTrue(uploading.set_priority("to/08", Priority.CRITICAL))
+        self.assertFalse(uploading.set_priority("to/29", Priority.CRITICAL))
+        under_way = {file.local.path: file.priority for file in uploading._under_way}
+        self.assertEqual((under_way["to/00"], under_way["to/01"]), (Priority.HIGH, Priority.LOW))
+        self.wait(self.adding)
+        self.wait(uploading.finish())
+        self.assertEqual(tree(self.root / "to"), tree(self.mine))
+        self.assertLess(ends.index("to/08"), ends.index("to/04"))
+        self.assertLess(ends.index("to/29"), ends.index("to/28"))
