@@ -28,7 +28,7 @@ from twistedp2p.limits import (
     PORTABLE_COMPONENT_UNITS,
 )
 
-__all__ = ["NameRules", "RelPath", "conflict_name", "from_disk"]
+__all__ = ["NameRules", "RelPath", "conflict_name", "form_of", "from_disk"]
 
 
 class NameRules(Enum):
@@ -136,6 +136,16 @@ def from_disk(parts: Sequence[bytes], rules: NameRules = NameRules.POSIX) -> Rel
             raise BadPath(f"{_shown(name)} is not one name: it has a slash in it.")
         names.append(unicodedata.normalize("NFC", name))
     return RelPath.parse("/".join(names), rules)
+
+
+def form_of(component: bytes) -> bytes:
+    """Return the bytes of one name as it travels, in normal form C; a name that can not travel stays as it is."""
+    if component.isascii():
+        return component
+    try:
+        return unicodedata.normalize("NFC", component.decode("utf-8")).encode()
+    except UnicodeDecodeError:
+        return component
 
 
 def conflict_name(

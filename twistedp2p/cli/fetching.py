@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from twistedp2p.cli.moving import Moving
@@ -20,9 +21,12 @@ __all__ = ["Fetching"]
 
 
 class Fetching:
-    """What is fetched into the folder `to`, which is made if it is missing; raises `FolderUnusable`."""
+    """What is fetched into the folder `to`, which is made if it is missing; raises `FolderUnusable`.
 
-    def __init__(self, session: Session, to: Path, moving: Moving, *, taken: Taken) -> None:
+    `as_listed`: a file that changes at the server fails, instead of being taken as it is then.
+    """
+
+    def __init__(self, session: Session, to: Path, moving: Moving, *, taken: Taken, as_listed: bool = False) -> None:
         to = to.expanduser().absolute()
         try:
             to.mkdir(parents=True, exist_ok=True)
@@ -36,7 +40,9 @@ class Fetching:
         self._changed = False
         self._listing: list[str] = []
         self._ended = False
-        self._downloads = Downloads(session.client, self.disk, session.in_thread, heard=self._heard, taken=taken)
+        self._downloads = Downloads(
+            session.client, self.disk, session.in_thread, heard=self._heard, taken=taken, as_listed=as_listed
+        )
 
     @property
     def status(self) -> int:
@@ -61,6 +67,11 @@ class Fetching:
             await self.find(path, (self._changed and self._said.of(path)) or priority)
         except NoSuchFile as error:
             self.missing(path, error)
+
+    async def add_entries(self, entries: Sequence[FileEntry]) -> None:
+        """Fetch these files, and make these folders, under their own paths."""
+        for entry in entries:
+            await self._downloads.add(entry, _target(entry.path))
 
     async def find(self, path: str, priority: Priority) -> None:
         """Do as `add` does; raises `NoSuchFile` if there is nothing of that name."""

@@ -108,16 +108,25 @@ class Session:
                     raise
 
     async def entries(self, path: str, *, deep: bool = False, pattern: str = "") -> AsyncIterator[Sequence[FileEntry]]:
-        """Yield what the server lists, some thousand at a time; what it must not list is refused."""
+        """Yield what the server lists, some thousand at a time; what it must not list is refused.
+
+        Raises what the server says is missing after all that it listed was yielded.
+        """
         after = ""
         while True:
             found: list[FileEntry] = []
-            whole = await self._some(path, deep, pattern, after, found)
+            missing: NoSuchFile | None = None
+            try:
+                whole = await self._some(path, deep, pattern, after, found)
+            except NoSuchFile as error:
+                missing = error
             for entry in found:
-                _check(entry, path)
+                _check(entry, path, after)
+                after = entry.path
             if found:
-                after = found[-1].path
                 yield found
+            if missing is not None:
+                raise missing
             if whole:
                 return
 
@@ -133,11 +142,16 @@ class Session:
         return len(found) < _ENTRIES_AT_ONCE
 
 
-def _check(entry: FileEntry, path: str) -> None:
-    """Raise unless `entry` may stand in a listing of `path`: a server is not trusted with names."""
+def _check(entry: FileEntry, path: str, before: str) -> None:
+    """Raise unless `entry` may stand in a listing of `path` after `before`: a server is not trusted with names.
+
+    Its paths must rise: a listing that repeats itself would never end.
+    """
     RelPath(entry.path)
     if path and entry.path != path and not entry.path.startswith(path + "/"):
         raise ProtocolViolation("The server lists what it was not asked for.")
+    if before and entry.path.encode().split(b"/") <= before.encode().split(b"/"):
+        raise ProtocolViolation("The server lists the same names again; tell whoever runs it.")
 
 
 def remote_path(text: str) -> str:

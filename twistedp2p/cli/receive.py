@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from random import SystemRandom
 
 import click
-from attrs import define
+from attrs import define, field, frozen
 
+from twistedp2p.cli.agreed import Agreed
 from twistedp2p.cli.calling_back import TrackerWay
 from twistedp2p.cli.fetching import Fetching
 from twistedp2p.cli.moving import moving_on
 from twistedp2p.cli.reaching import Session, Source, give_up_option, with_server
 from twistedp2p.cli.words import count, shown, size
-from twistedp2p.errors import NoSpace
+from twistedp2p.errors import NoSpace, NoSuchFile
 from twistedp2p.identity.files_code import SendCode
 from twistedp2p.identity.given import given_text
 from twistedp2p.transfer.files.downloads import Taken
-from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.messages import FileEntry
 from twistedp2p.transfer.files.uploads import reserve
 
@@ -28,14 +29,6 @@ __all__ = ["command"]
 CODE_VARIABLE = "TWISTEDP2P_CODE"
 _SHOWN = 20
 """Names at the top that are listed; the rest is counted."""
-
-
-@define
-class _Offer:
-    tops: list[FileEntry]
-    files: int = 0
-    bytes: int = 0
-    more: int = 0
 
 
 def _code(context: click.Context, parameter: click.Parameter, value: str | None) -> SendCode:
@@ -65,56 +58,96 @@ def command(
 ) -> None:
     """Receive what `twistedp2p send` offers by that CODE, into DIR.
 
-    You see names and sizes, and agree, before anything is written. What is there already with the same content is
-    skipped; a file with other content stays, and the new one is called NAME (2). What was cut off goes on when you say
-    the same again.
+    You see names and sizes, and agree, before anything is written; what is not what you agreed to is not taken. What
+    is there already with the same content is skipped; a file with other content stays, and the new one is called
+    NAME (2). What was cut off goes on when you say the same again.
     """
     if overwrite and skip:
         raise click.UsageError("Say --overwrite or --skip, not both.")
     taken = Taken.OVERWRITE if overwrite else Taken.SKIP if skip else Taken.RENAME
-    asks = not yes
-    if asks and not sys.stdin.isatty():
+    if not yes and not sys.stdin.isatty():
         raise click.UsageError("There is nobody to ask: say --yes to receive it whatever it is.")
+    receiving = _Receiving(to, taken, asks=not yes, as_json=as_json, quiet=quiet)
+    ways = [] if code.tracker is None else [TrackerWay(code, os.urandom, SystemRandom().random)]
+    with_server(
+        Source(code.places, None), receiving.work, patience=give_up, keys=code.keys(), pin=code.pin, ways=ways
+    )
 
-    async def work(session: Session) -> int:
-        offer = await _listing(session)
-        fetching: Fetching | None = None
-        if asks:
-            agreed = await session.in_thread(_ask, offer, to)
-            if not agreed:
-                await (await session.client.connected()).received(0, 0, accepted=False)
-                click.echo("Nothing was received.", err=True)
+
+@define
+class _Offer:
+    """What is offered: the names at the top, the sums, and what the sender says is gone."""
+
+    agreed: Agreed = field(factory=Agreed)
+    tops: list[FileEntry] = field(factory=list)
+    files: int = 0
+    bytes: int = 0
+    more: int = 0
+    gone: NoSuchFile | None = None
+
+    def add(self, entries: Sequence[FileEntry]) -> None:
+        """Take the next entries of the list."""
+        self.agreed.listed(entries)
+        for entry in entries:
+            if "/" not in entry.path:
+                if len(self.tops) < _SHOWN:
+                    self.tops.append(entry)
+                else:
+                    self.more += 1
+            self.files += not entry.folder
+            self.bytes += entry.size
+
+
+@frozen
+class _Receiving:
+    """One run: hear what is offered, ask, fetch it."""
+
+    to: Path
+    taken: Taken
+    asks: bool
+    as_json: bool
+    quiet: bool
+
+    async def work(self, session: Session) -> int:
+        """Do it; return the exit status."""
+        offer = _Offer()
+        async for entries in self._listed(session, offer):
+            offer.add(entries)
+        offer.agreed.end()
+        if offer.gone is not None:
+            click.echo(f"twistedp2p: {shown(str(offer.gone))}", err=True)
+            if not offer.tops:
                 return 1
-        moving = moving_on("received", as_json=as_json, quiet=quiet)
-        fetching = Fetching(session, to, moving, taken=taken)
+        if self.asks and not await session.in_thread(_ask, offer, self.to):
+            await (await session.client.connected()).received(0, 0, accepted=False)
+            click.echo("Nothing was received.", err=True)
+            return 1
+        return await self._fetch(session, offer)
+
+    async def _fetch(self, session: Session, offer: _Offer) -> int:
+        """Fetch what is offered; whoever was asked gets what they agreed to, and nothing else."""
+        moving = moving_on("received", as_json=self.as_json, quiet=self.quiet)
+        fetching = Fetching(session, self.to, moving, taken=self.taken, as_listed=self.asks)
         try:
             _check_room(fetching, offer)
-            await fetching.add("", Priority.NORMAL)
+            pages = self._listed(session, offer)
+            async for entries in offer.agreed.held_to(pages) if self.asks else pages:
+                await fetching.add_entries(entries)
             await fetching.finish()
-            status = fetching.status
+            status = fetching.status or int(offer.gone is not None)
             if not status:
                 await session.ask(lambda connection: connection.received(offer.files, offer.bytes))
         finally:
             fetching.close()
         return status
 
-    ways = [] if code.tracker is None else [TrackerWay(code, os.urandom, SystemRandom().random)]
-    with_server(Source(code.places, None), work, patience=give_up, keys=code.keys(), pin=code.pin, ways=ways)
-
-
-async def _listing(session: Session) -> _Offer:
-    """Return what is offered: the names at the top, and the sums."""
-    offer = _Offer([])
-    async for entries in session.entries("", deep=True):
-        for entry in entries:
-            if "/" not in entry.path:
-                if len(offer.tops) < _SHOWN:
-                    offer.tops.append(entry)
-                else:
-                    offer.more += 1
-            offer.files += not entry.folder
-            offer.bytes += entry.size
-    return offer
+    async def _listed(self, session: Session, offer: _Offer) -> AsyncIterator[Sequence[FileEntry]]:
+        """Yield all that is offered; what is gone does not keep the rest from being received."""
+        try:
+            async for entries in session.entries("", deep=True):
+                yield entries
+        except NoSuchFile as error:
+            offer.gone = error
 
 
 def _ask(offer: _Offer, to: Path) -> bool:

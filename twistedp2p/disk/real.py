@@ -8,7 +8,7 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import nsmallest
 
 from twistedp2p.disk import syscalls
@@ -218,13 +218,15 @@ class RealDisk:
         found.sort(key=lambda entry: entry[0])
         return found
 
-    def names(self, folder: Name, after: bytes, most: int) -> list[bytes]:
+    def names(self, folder: Name, after: bytes, most: int, form: Callable[[bytes], bytes] = bytes) -> list[bytes]:
         """See `Disk.names`; memory is that of `most` names, however many there are."""
         fd = self.open_folder(folder)
         try:
             with os.scandir(fd) as found:
                 names = (os.fsencode(entry.name) for entry in found)
-                return nsmallest(most, (name for name in names if name > after))
+                formed = ((form(name), name) for name in names)
+                ordered = ((key, name != key, name) for key, name in formed if key > after)
+                return [name for _, _, name in nsmallest(most, ordered)]
         finally:
             os.close(fd)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -158,8 +158,11 @@ class Disk(Protocol):
     def entries(self, folder: Name) -> list[tuple[bytes, Stat]]:
         """Return all that is in `folder`, sorted by name: complete, or an error. Mount points are included."""
 
-    def names(self, folder: Name, after: bytes, most: int) -> list[bytes]:
-        """Return the first `most` names in `folder` that come after `after`, sorted: for folders of any length."""
+    def names(self, folder: Name, after: bytes, most: int, form: Callable[[bytes], bytes] = bytes) -> list[bytes]:
+        """Return the first `most` names in `folder` whose form comes after `after`: for folders of any length.
+
+        They are sorted by their forms; of several of one form the name that is its own form comes first.
+        """
 
     def stats(self, folder: Name, names: Sequence[bytes]) -> list[tuple[bytes, Stat]]:
         """Return what lies at these names of `folder`, in their order; those that are not there are left out."""

@@ -215,9 +215,9 @@ class FaultyDisk:
         """See `Disk.entries`."""
         return self.do("entries", (folder,), lambda: self._disk.entries(folder))
 
-    def names(self, folder: Name, after: bytes, most: int) -> list[bytes]:
+    def names(self, folder: Name, after: bytes, most: int, form: Callable[[bytes], bytes] = bytes) -> list[bytes]:
         """See `Disk.names`."""
-        return self.do("names", (folder,), lambda: self._disk.names(folder, after, most))
+        return self.do("names", (folder,), lambda: self._disk.names(folder, after, most, form))
 
     def stats(self, folder: Name, names: Sequence[bytes]) -> list[tuple[bytes, Stat]]:
         """See `Disk.stats`."""

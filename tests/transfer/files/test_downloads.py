@@ -328,6 +328,25 @@ class TwiceTests(DownloadsTestCase):
         self.wait(self.downloads.finish())
         self.same()
 
+    def test_a_file_that_must_be_as_it_was_listed(self) -> None:
+        """With `as_listed` a file that changed fails with one sentence, and the others arrive."""
+        self.write("small", b"as listed")
+        self.write("large", bytes(MIB))
+        self.write("quiet", b"quiet")
+        downloads, client = self.begin(as_listed=True)
+        entries = [self.entry(name) for name in ("large", "quiet", "small")]
+        self.write("small", b"something else")
+        self.write("large", bytes(MIB + 1))
+        for entry in entries:
+            self.successResultOf(ensureDeferred(downloads.add(entry, (entry.path.encode(),))))
+        self.wait(downloads.finish())
+        self.assertEqual(tree(self.to), {"quiet": b"quiet"})
+        failed = {event.path: str(event.error) for event in self.events if event.what is What.FAILED}
+        sentence = "It changed there after it was listed, and is left out; ask again."
+        self.assertEqual(failed, {"small": sentence, "large": sentence})
+        self.assertEqual((downloads.totals.files_failed, downloads.totals.files_done), (2, 1))
+        client.close()
+
     def test_a_file_that_becomes_something_else(self) -> None:
         """A file that is a folder, or nothing, when it is asked for is said to be no file any more."""
         entries = []

@@ -23,6 +23,7 @@ from twistedp2p.framing.network import FILES_ALPN
 from twistedp2p.identity.proof import Role
 from twistedp2p.identity.share import ShareKeys
 from twistedp2p.messages import Data, Done, Failed
+from twistedp2p.transfer.chunking import content_id_of
 from twistedp2p.transfer.files import messages as f
 from twistedp2p.transfer.files.messages import FILES, FileEntry, FilesHello, FilesWelcome
 
@@ -265,6 +266,29 @@ class HostileServerTests(DownloadsTestCase):
         )
         self.assertIsInstance(self.fetch_one(FileEntry("file", False, 5)), CorruptContent)
         self.assertEqual(os.listdir(self.to), [])
+
+    def test_wrong_once_and_then_right(self) -> None:
+        """With `as_listed` a file that came with other bytes is asked for again by the same token, not listed anew."""
+        data, said = b"right", [b"wrong", b"right"]
+
+        def read(asked: f.ReadFiles) -> list[object]:
+            self.assertEqual(asked.files, (("file", b"token"),))
+            return [Data(asked.request, content_id_of(data) + said.pop(0)), Done(asked.request)]
+
+        self.be(ReadFiles=read)
+        self.downloads, self.files = self.begin(as_listed=True)
+        self.assertIsNone(self.fetch_one(FileEntry("file", False, 5, token=b"token")))
+        self.assertEqual((self.to / "file").read_bytes(), data)
+
+    def test_more_entries_than_were_asked_for(self) -> None:
+        """A listing may have as many entries as were asked for; one more ends the connection."""
+        page = tuple(FileEntry(f"{number}", False) for number in range(5))
+        self.be(ListFolder=lambda asked: [f.Listed(asked.request, page), Done(asked.request)])
+        found: list[FileEntry] = []
+        self.wait(self.client().listing("", found.extend, most=5))
+        self.assertEqual(len(found), 5)
+        self.refusal(self.client().listing("", found.extend, most=4), Unreachable)
+        self.assertEqual(len(found), 5)
 
     def test_answers_to_nothing(self) -> None:
         """A reply to nothing that was asked ends the connection."""

@@ -26,17 +26,28 @@ class Anew:
         ledger: where the files are.
         tasks: runs what nobody waits for.
         wait: lets a file wait to be looked at.
+        as_listed: whether a file that changes fails, instead of being taken as it is then.
     """
 
-    def __init__(self, client: FilesClient, ledger: Ledger, tasks: Tasks, wait: Callable[[Pending], object]) -> None:
+    def __init__(
+        self,
+        client: FilesClient,
+        ledger: Ledger,
+        tasks: Tasks,
+        wait: Callable[[Pending], object],
+        *,
+        as_listed: bool = False,
+    ) -> None:
         self._client = client
         self._ledger = ledger
         self._tasks = tasks
         self._wait = wait
+        self._as_listed = as_listed
 
     def would_help(self, file: Pending, error: TwistedP2PError) -> bool:
         """Whether a file that failed with `error` is to be begun anew."""
-        return isinstance(error, (FileChanged, CorruptContent)) and file.tries < _TRIES
+        helps = isinstance(error, CorruptContent) or (isinstance(error, FileChanged) and not self._as_listed)
+        return helps and file.tries < _TRIES
 
     def begin_or_fail(self, file: Pending, error: TwistedP2PError) -> None:
         """Begin a file anew, or say that it failed."""
@@ -44,12 +55,17 @@ class Anew:
             return  # something else that was asked for of it said so before
         if self.would_help(file, error):
             self._tasks.start(self._begin(file))
+        elif isinstance(error, FileChanged) and self._as_listed:
+            self._ledger.failed(file, FileChanged("It changed there after it was listed, and is left out; ask again."))
         else:
             self._ledger.failed(file, error)
 
     async def _begin(self, file: Pending) -> None:
-        """Ask for the state that a file has now, and fetch that."""
+        """Ask for the state that a file has now, unless it must be as it was listed, and fetch that."""
         anew = self._ledger.begin_anew(file)
+        if self._as_listed:
+            self._wait(anew)
+            return
 
         async def now(server: FilesConnection) -> FileEntry:
             found: list[FileEntry] = []

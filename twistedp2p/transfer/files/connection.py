@@ -124,9 +124,15 @@ class FilesConnection(FrameProtocol):
         No more than `most`, 0 for all; to go on, ask for what comes `after` the last.
         """
 
+        listed = 0
+
         def part(message: object) -> None:
+            nonlocal listed
             if not isinstance(message, Listed):
                 raise ProtocolViolation("a listing without entries")
+            listed += len(message.entries)
+            if most and listed > most:
+                raise ProtocolViolation("more of a listing than was asked for")
             sink(message.entries)
 
         return self._requests.ask(lambda number: ListFolder(number, path, deep, pattern, after, most), part)

@@ -50,6 +50,7 @@ class Downloads:
         in_thread: runs what blocks; of one file one call at a time.
         heard: told what happens to each file.
         taken: what to do where a file with other content is.
+        as_listed: whether a file that changes at the server fails, instead of being taken as it is then.
         in_flight: bytes that may be asked for and not stored.
     """
 
@@ -61,6 +62,7 @@ class Downloads:
         *,
         heard: Callable[[FileEvent], object] = lambda _: None,
         taken: Taken = Taken.FAIL,
+        as_listed: bool = False,
         in_flight: int = limits.CONNECTION_BYTES_IN_FLIGHT,
     ) -> None:
         self._client = client
@@ -74,7 +76,7 @@ class Downloads:
         self._ledger = ledger = Ledger(heard)
         self._flight = flight = Flight(client, in_flight)
         present = Present(client, disk, in_thread, taken)
-        anew = Anew(client, ledger, tasks, self._wait)
+        anew = Anew(client, ledger, tasks, self._wait, as_listed=as_listed)
         self._small = SmallFiles(flight, disk, in_thread, present=present, ledger=ledger, anew=anew, tasks=tasks)
         self._ranged = RangedFiles(flight, disk, in_thread, present=present, ledger=ledger, anew=anew, tasks=tasks)
 

@@ -1,6 +1,7 @@
 """Finding files below a folder by the paths that travel: one by its path, or all in order. Blocks: for worker threads.
 
-Order is that of the components of a path, each by its bytes on the disk, so that a listing can go on after any path.
+Order is that of the components of a path, each by its bytes as it travels, so that a listing can go on after any path,
+and that whoever gets it sees that it goes on.
 However long a folder is, at most `limits.LISTING_NAMES` of its names are held.
 """
 
@@ -14,7 +15,7 @@ from attrs import frozen
 from twistedp2p import limits
 from twistedp2p.disk.seam import Disk, FileKind, Name, OtherDevice, Stat
 from twistedp2p.errors import BadPath, FolderUnusable, NoSuchFile, TwistedP2PError
-from twistedp2p.paths import RelPath, from_disk
+from twistedp2p.paths import RelPath, form_of, from_disk
 
 __all__ = ["Found", "LeftOut", "locate", "look", "walk"]
 
@@ -71,7 +72,8 @@ def walk(
 
     `after` is a path below `top`: only what comes after it. What is no file or folder, has a name that can not
     travel, or goes away meanwhile is left out, and so is what is mounted inside, and what may not be read.
-    `left_out` hears of names that can not travel, and of folders that may not be read, and why.
+    Of two names that travel as one only that which `locate` finds is yielded. `left_out` hears of names that can not
+    travel, and of folders that may not be read, and why.
     """
     if top.stat.kind is not FileKind.FOLDER:
         if not after:
@@ -86,25 +88,39 @@ def _folder(disk: Disk, folder: Found, deep: bool, after: str, left_out: LeftOut
     last = b""
     if first:
         path = f"{folder.path}/{first}" if folder.path else first
-        last = locate(disk, path)[-1]
-        for found in _looked_at(disk, folder, [last], left_out):
+        last = first.encode()
+        for found in _looked_at(disk, folder, [locate(disk, path)[-1]], left_out):
             if deep and found.stat.kind is FileKind.FOLDER:
                 yield from _folder(disk, found, deep, rest, left_out)
     while True:
         try:
-            names = disk.names(folder.name, last, limits.LISTING_NAMES)
+            names = disk.names(folder.name, last, limits.LISTING_NAMES, form_of)
         except OSError as error:
             if _is_left_out(folder, error, left_out):
                 return
             raise
-        for at in range(0, len(names), _STATS_AT_ONCE):
-            for found in _looked_at(disk, folder, names[at : at + _STATS_AT_ONCE], left_out):
+        singles = _one_of_each_form(folder, names, left_out)
+        for at in range(0, len(singles), _STATS_AT_ONCE):
+            for found in _looked_at(disk, folder, singles[at : at + _STATS_AT_ONCE], left_out):
                 yield found
                 if deep and found.stat.kind is FileKind.FOLDER:
                     yield from _folder(disk, found, deep, "", left_out)
         if len(names) < limits.LISTING_NAMES:
             return
-        last = names[-1]
+        last = form_of(names[-1])
+
+
+def _one_of_each_form(folder: Found, names: list[bytes], left_out: LeftOut) -> list[bytes]:
+    """Return `names` without those that travel as the one before them does: nobody could ask for them."""
+    singles: list[bytes] = []
+    for name in names:
+        if singles and form_of(name) == form_of(singles[-1]):
+            shown = name.decode(errors="backslashreplace")
+            why = BadPath(f"Another name there travels as {shown} too; rename one of them.")
+            left_out(f"{folder.path}/{shown}" if folder.path else shown, why)
+        else:
+            singles.append(name)
+    return singles
 
 
 def _is_left_out(folder: Found, error: OSError, left_out: LeftOut) -> bool:
