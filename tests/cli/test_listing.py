@@ -67,16 +67,16 @@ class ListingTests(SynchronousTestCase):
     def test_paths_must_rise(self) -> None:
         """Paths rise by their components, by the bytes of each; what comes twice, or too late, is refused."""
         for good in (["a", "a/b", "a.txt"], ["a/z", "a b"], ["Z", "a", "\u00e4"], ["a", "a/a", "a/a/a", "a/b", "b"]):
-            self.assertEqual(self.listed(Answering(lambda *_, good=good: good)), good)  # type: ignore[misc]
+            self.assertEqual(self.listed(Answering(lambda *_, good=good: good)), good)
         for bad in (["a", "a"], ["b", "a"], ["a.txt", "a/b"], ["a/b", "a"], ["a", "a/b", "a"]):
-            self.listed(Answering(lambda *_, bad=bad: bad), error=ProtocolViolation)  # type: ignore[misc]
+            self.listed(Answering(lambda *_, bad=bad: bad), error=ProtocolViolation)
 
     def test_what_was_not_asked_for(self) -> None:
         """What lies outside of the folder that was asked for is refused, and a path that climbs."""
         for bad in ("other", "foldering", "fold"):
-            self.listed(Answering(lambda *_, bad=bad: [bad]), "folder", ProtocolViolation)  # type: ignore[misc]
+            self.listed(Answering(lambda *_, bad=bad: [bad]), "folder", ProtocolViolation)
         for bad in ("../x", "/etc/passwd", "a//b", "."):
-            self.listed(Answering(lambda *_, bad=bad: [bad]), error=BadPath)  # type: ignore[misc]
+            self.listed(Answering(lambda *_, bad=bad: [bad]), error=BadPath)
 
     def test_what_is_missing_comes_last(self) -> None:
         """When the server says at the end that something is missing, all that it listed is given out before."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,20 @@ class Desk:
     def receive(self, *words: str) -> Process:
         """Begin to receive by that code."""
         return self.machine.start("receive", "twistedp2p", "receive", "@code", "--to", "theirs", "--json", *words)
+
+    @contextlib.contextmanager
+    def asked(self, *words: str) -> Iterator[tuple[Process, Callable[[str], None]]]:
+        """Begin to receive at a terminal; gives the process, once it asks, and what types a line."""
+        mine, theirs = pty.openpty()
+        try:
+            receiving = self.machine.start(
+                "receive", "twistedp2p", "receive", "@code", "--to", "theirs", "--json", *words, stdin=theirs
+            )
+            self.machine.wait(lambda: "[Y/n]" in receiving.text(), "the receiver asks")
+            yield receiving, lambda line: os.write(mine, f"{line}\n".encode()) and None
+        finally:
+            os.close(mine)
+            os.close(theirs)
 
     def received(self, *words: str, status: int = 0) -> list[dict[str, Any]]:
         """Receive by that code, without being asked; return what it says."""
@@ -140,6 +155,55 @@ def test_nothing_is_overwritten(desk: Desk) -> None:
     desk.received("--overwrite")
     assert sending.ended() == 0
     assert (desk.theirs / "note.txt").read_bytes() == b"new"
+
+
+def test_agreeing(desk: Desk) -> None:
+    """At a terminal names and sizes are shown, and nothing is written before somebody agrees."""
+    put(desk.mine, {"note": b"note", "photos/1.jpg": bytes(2000)})
+    sending = desk.send("mine/note", "mine/photos")
+    with desk.asked() as (receiving, type_line):
+        assert "4 B  note" in receiving.text() and "folder  photos" in receiving.text()
+        assert "Receive 2 files, 2.00 kB, into " in receiving.text()
+        assert not desk.theirs.exists()
+        type_line("y")
+        assert receiving.ended() == 0, receiving.text()
+    assert sending.ended() == 0
+    assert tree(desk.theirs) == tree(desk.mine)
+
+
+def test_declining(desk: Desk) -> None:
+    """Who says no receives nothing, and the sender ends with status 1 and says that it was not received."""
+    put(desk.mine, {"note": b"note"})
+    sending = desk.send("mine/note")
+    with desk.asked() as (receiving, type_line):
+        type_line("n")
+        assert receiving.ended() == 1
+        assert "Nothing was received." in receiving.text()
+    assert sending.ended() == 1
+    assert events(sending.text())[-1]["deliveries"] == 0
+    assert not desk.theirs.exists()
+
+
+@pytest.mark.parametrize("change", ["added", "larger", "as large", "gone"])
+def test_what_was_not_agreed_to(desk: Desk, change: str) -> None:
+    """What changes at the sender between the question and the answer is refused, and not written; the code goes on."""
+    put(desk.mine, {"photos/1.jpg": bytes(2000), "photos/2.jpg": bytes(3000)})
+    sending = desk.send("mine/photos")
+    with desk.asked() as (receiving, type_line):
+        if change == "added":
+            put(desk.mine, {"photos/0.exe": b"surprise"})
+        elif change == "gone":
+            (desk.mine / "photos/1.jpg").unlink()
+        else:
+            put(desk.mine, {"photos/2.jpg": b"x" * (3000 if change == "as large" else 4000)})
+        type_line("y")
+        assert receiving.ended() == 1, receiving.text()
+        assert "not what you agreed to" in receiving.text() and "Traceback" not in receiving.text()
+    assert tree(desk.theirs) == {}
+    assert sending.running()
+    desk.received()
+    assert sending.ended() == 0
+    assert tree(desk.theirs) == tree(desk.mine)
 
 
 def test_nobody_to_ask(desk: Desk) -> None:
