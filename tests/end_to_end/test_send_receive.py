@@ -41,7 +41,7 @@ class Desk:
         return self.machine.start("receive", "twistedp2p", "receive", "@code", "--to", "theirs", "--json", *words)
 
     @contextlib.contextmanager
-    def asked(self, *words: str) -> Iterator[tuple[Process, Callable[[str], None]]]:
+    def asked(self, *words: str) -> Iterator[tuple[Process, Callable[[str], object]]]:
         """Begin to receive at a terminal; gives the process, once it asks, and what types a line."""
         mine, theirs = pty.openpty()
         try:
@@ -49,7 +49,7 @@ class Desk:
                 "receive", "twistedp2p", "receive", "@code", "--to", "theirs", "--json", *words, stdin=theirs
             )
             self.machine.wait(lambda: "[Y/n]" in receiving.text(), "the receiver asks")
-            yield receiving, lambda line: os.write(mine, f"{line}\n".encode()) and None
+            yield receiving, lambda line: os.write(mine, f"{line}\n".encode())
         finally:
             os.close(mine)
             os.close(theirs)
