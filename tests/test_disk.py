@@ -41,6 +41,74 @@ class DiskTestCase(SynchronousTestCase):
             return opened.read_at(0, 1 << 20)
 
 
+class EnterTests(DiskTestCase):
+    """A folder that was entered is a disk of its own."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.disk.make_folder((b"a",))
+        self.disk.make_folder((b"a", b"b"))
+        self.write((b"a", b"b", b"old"), b"old")
+
+    def enter(self, *folder: bytes) -> Disk:
+        """Return a folder as a disk."""
+        inside = self.disk.enter(folder)
+        self.addCleanup(inside.close)
+        return inside
+
+    def next_descriptor(self) -> int:
+        """Return the number that the next file gets: the lowest that is free."""
+        fd = os.open(self.root, os.O_RDONLY)
+        os.close(fd)
+        return fd
+
+    def test_every_verb(self) -> None:
+        """Names are those in the folder, one or several components long, for everything that a disk does."""
+        inside = self.enter(b"a")
+        self.assertEqual(inside.stat(()).kind, FileKind.FOLDER)
+        self.assertEqual([name for name, _ in inside.entries(())], [b"b"])
+        with inside.create((b"new",)) as made:
+            made.write_at(0, b"new")
+        inside.rename((b"new",), (b"b", b"new"))
+        with self.assertRaises(FileExistsError):
+            inside.rename((b"b", b"new"), (b"b", b"old"))
+        inside.replace((b"b", b"new"), (b"b", b"old"))
+        inside.link((b"b", b"old"), (b"other",))
+        inside.make_folder((b"c",))
+        inside.remove_folder((b"c",))
+        inside.unlink((b"other",))
+        with self.assertRaises(FileNotFoundError):
+            inside.stat((b"other",))
+        self.assertEqual(self.read((b"a", b"b", b"old")), b"new")
+
+    def test_it_stays_that_folder(self) -> None:
+        """What is made in it is made in that very folder, also when another one got its name meanwhile."""
+        inside = self.enter(b"a", b"b")
+        self.assertTrue(inside.in_place())
+        self.disk.rename((b"a", b"b"), (b"moved",))
+        (self.root / "a" / "b").symlink_to(self.outside)
+        inside.create((b"new",)).close()
+        self.assertFalse(inside.in_place())
+        self.assertEqual(sorted(os.listdir(self.root / "moved")), ["new", "old"])
+        self.assertEqual(os.listdir(self.outside), ["share"])
+
+    def test_what_is_no_folder(self) -> None:
+        """A file, or nothing, can not be entered."""
+        for name in ((b"a", b"b", b"old"), (b"nothing",)):
+            with self.assertRaises(OSError):
+                self.disk.enter(name)
+
+    def test_it_is_let_go_of(self) -> None:
+        """Nothing stays open of it, and the disk that it is of stays open."""
+        before = self.next_descriptor()
+        for _ in range(10):
+            inside = self.disk.enter((b"a", b"b"))
+            inside.stat((b"old",))
+            inside.close()
+        self.assertEqual(self.next_descriptor(), before)
+        self.assertEqual(self.read((b"a", b"b", b"old")), b"old")
+
+
 class NamesTests(DiskTestCase):
     """Names are walked from the folder, and follow nothing."""
 
@@ -66,6 +134,8 @@ class NamesTests(DiskTestCase):
         inside = (b"link", b"f")
         for action in (
             lambda: self.disk.stat(inside),
+            lambda: self.disk.enter((b"link",)),
+            lambda: self.disk.enter(inside),
             lambda: self.disk.entries((b"link",)),
             lambda: self.disk.open(inside),
             lambda: self.disk.open_part(inside),

@@ -86,6 +86,36 @@ class FailTests(FaultCase):
             self.assert_fails(errno.ENOSPC, lambda: opened.write_at(10, b"x"))
         self.assert_fails(errno.ENOSPC, lambda: self.disk.create(OTHER))
 
+    def test_inside_of_a_folder(self) -> None:
+        """What is done in a folder that was entered has its whole name, is counted, and has room with all the rest."""
+        self.disk.make_folder((b"folder",))
+        self.faults.fail(errno.EIO, where=lambda name: name == (b"folder", b"file"))
+        before = self.faults.calls
+        inside = self.disk.enter((b"folder",))
+        self.addCleanup(inside.close)
+        self.assert_fails(errno.EIO, lambda: inside.create(FILE))
+        inside.create(OTHER).close()
+        self.assertEqual(self.faults.calls, before + 3)
+        self.faults.mend()
+        self.faults.room = 12
+        with inside.open_part(OTHER) as opened:
+            self.assert_fails(errno.ENOSPC, lambda: opened.write_at(0, b"abc"))
+        self.assertEqual(inside.space().free, 0)
+        self.faults.mend()
+        self.faults.fail_once(1, errno.EACCES)
+        self.assert_fails(errno.EACCES, lambda: self.disk.enter((b"folder",)))
+
+    def test_death_inside_of_a_folder(self) -> None:
+        """A process that dies in a folder that it entered is dead everywhere, and dies once."""
+        self.disk.make_folder((b"folder",))
+        inside = self.disk.enter((b"folder",))
+        self.addCleanup(inside.close)
+        self.faults.crash(1, Moment.BEFORE)
+        self.assertRaises(Crashed, inside.create, FILE)
+        self.assertRaises(Crashed, self.disk.stat, FILE)
+        self.assertRaises(Crashed, inside.stat, FILE)
+        self.assertEqual(self.deaths, 1)
+
     def test_often(self) -> None:
         """Of many calls about as many fail as were asked for."""
         self.faults.fail(errno.EACCES, often=0.3)

@@ -166,6 +166,14 @@ class RealDisk:
             ) from error
         self._device = os.fstat(self._root).st_dev
 
+    def enter(self, folder: Name) -> RealDisk:
+        """See `Disk.enter`."""
+        inside = RealDisk.__new__(RealDisk)  # its folder is open already, and is not found by its path
+        inside.root = os.path.join(self.root, *folder)
+        inside._root = self.open_folder(folder)
+        inside._device = self._device
+        return inside
+
     def open_folder(self, name: Name) -> int:
         """Return a descriptor of the folder `name`, to be closed by the caller: for what needs one, as a watch does."""
         fd = os.dup(self._root) if not name else -1
@@ -184,6 +192,15 @@ class RealDisk:
             raise
         return fd
 
+    def _above(self, name: Name) -> int:
+        """Return a descriptor of the folder that `name` is in, to be let go of."""
+        return self._root if len(name) == 1 else self.open_folder(name[:-1])
+
+    @staticmethod
+    def _let_go(name: Name, folder: int) -> None:
+        if len(name) != 1:
+            os.close(folder)
+
     def in_place(self) -> bool:
         """See `Disk.in_place`."""
         try:
@@ -196,11 +213,11 @@ class RealDisk:
         """See `Disk.stat`."""
         if not name:
             return _stat(os.fstat(self._root))
-        folder = self.open_folder(name[:-1])
+        folder = self._above(name)
         try:
             return _stat(os.stat(name[-1], dir_fd=folder, follow_symlinks=False))
         finally:
-            os.close(folder)
+            self._let_go(name, folder)
 
     def entries(self, folder: Name) -> list[tuple[bytes, Stat]]:
         """See `Disk.entries`."""
@@ -253,7 +270,7 @@ class RealDisk:
     def _open(self, name: Name, access: int) -> RealFile:
         if not name:
             raise NotRegular(b".", FileKind.FOLDER)
-        folder = self.open_folder(name[:-1])
+        folder = self._above(name)
         try:
             # Looked at first: to open a device may do something.
             kind = _stat(os.stat(name[-1], dir_fd=folder, follow_symlinks=False)).kind
@@ -261,7 +278,7 @@ class RealDisk:
                 raise NotRegular(name[-1], kind)
             fd = os.open(name[-1], access | _FILE, dir_fd=folder)
         finally:
-            os.close(folder)
+            self._let_go(name, folder)
         opened = RealFile(fd)
         kind = opened.stat().kind
         if kind is not FileKind.FILE:  # swapped between the look and the opening
@@ -271,35 +288,35 @@ class RealDisk:
 
     def create(self, name: Name, mode: int = 0o666) -> RealFile:
         """See `Disk.create`."""
-        folder = self.open_folder(name[:-1])
+        folder = self._above(name)
         try:
             return RealFile(os.open(name[-1], os.O_RDWR | os.O_CREAT | os.O_EXCL | _FILE, mode, dir_fd=folder))
         finally:
-            os.close(folder)
+            self._let_go(name, folder)
 
     def make_folder(self, name: Name, mode: int = 0o777) -> None:
         """See `Disk.make_folder`."""
-        folder = self.open_folder(name[:-1])
+        folder = self._above(name)
         try:
             os.mkdir(name[-1], mode, dir_fd=folder)
         finally:
-            os.close(folder)
+            self._let_go(name, folder)
 
     def remove_folder(self, name: Name) -> None:
         """See `Disk.remove_folder`."""
-        folder = self.open_folder(name[:-1])
+        folder = self._above(name)
         try:
             os.rmdir(name[-1], dir_fd=folder)
         finally:
-            os.close(folder)
+            self._let_go(name, folder)
 
     def unlink(self, name: Name) -> None:
         """See `Disk.unlink`."""
-        folder = self.open_folder(name[:-1])
+        folder = self._above(name)
         try:
             os.unlink(name[-1], dir_fd=folder)
         finally:
-            os.close(folder)
+            self._let_go(name, folder)
 
     def rename(self, source: Name, target: Name) -> None:
         """See `Disk.rename`; where the system can not rename without replacing, by a second name for the file."""
@@ -327,18 +344,18 @@ class RealDisk:
     @contextlib.contextmanager
     def _parents(self, source: Name, target: Name) -> Iterator[tuple[int, int]]:
         """Give descriptors of the folders of two names; it is one if they are in the same."""
-        source_folder = self.open_folder(source[:-1])
+        source_folder = self._above(source)
         try:
             if source[:-1] == target[:-1]:
                 yield source_folder, source_folder
                 return
-            target_folder = self.open_folder(target[:-1])
+            target_folder = self._above(target)
             try:
                 yield source_folder, target_folder
             finally:
-                os.close(target_folder)
+                self._let_go(target, target_folder)
         finally:
-            os.close(source_folder)
+            self._let_go(source, source_folder)
 
     def link(self, source: Name, target: Name) -> None:
         """See `Disk.link`."""
@@ -368,11 +385,11 @@ class RealDisk:
 
     def lock(self, name: Name) -> Lock:
         """See `Disk.lock`: flock(2), so the kernel releases it when the process ends, however it ends."""
-        folder = self.open_folder(name[:-1])
+        folder = self._above(name)
         try:
             fd = _open_lock(name[-1], folder)
         finally:
-            os.close(folder)
+            self._let_go(name, folder)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:

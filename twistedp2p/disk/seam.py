@@ -149,6 +149,12 @@ class Lock(Protocol):
 class Disk(Protocol):
     """One folder and what is below it."""
 
+    def enter(self, folder: Name) -> Disk:
+        """Return a folder as a disk of its own, to be closed: it is looked up once, however many names in it follow.
+
+        It stays that folder, whatever becomes of its name meanwhile.
+        """
+
     def in_place(self) -> bool:
         """Return whether the path by which the folder was opened still leads to it: not moved, not unmounted."""
 

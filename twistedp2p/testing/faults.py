@@ -31,7 +31,7 @@ __all__ = ["CAN_FAIL", "Crashed", "DiskFaults", "FaultyDisk", "FaultyFile", "Mom
 T = TypeVar("T")
 
 _NAMING = frozenset({"create", "exchange", "link", "make_folder", "remove_folder", "rename", "unlink"})
-_FINDING = _NAMING | {"entries", "open", "open_part", "stat", "sync_folder"}
+_FINDING = _NAMING | {"enter", "entries", "open", "open_part", "stat", "sync_folder"}
 _GROWING = frozenset({"copy_from", "create", "link", "make_folder", "rename", "resize", "write_at"})
 _FILES = frozenset({"copy_from", "file_stat", "read_at", "resize", "set_mode", "set_mtime", "sync", "write_at"})
 CAN_FAIL = {
@@ -156,15 +156,17 @@ class FaultyDisk:
         self._faults = faults
         self._died = died
         self._dead = False
+        self._whole = self
+        self._above: Name = ()
 
     def do(
         self, verb: str, names: tuple[Name, ...], call: Callable[[], T], half: Callable[[], object] | None = None
     ) -> T:
         """Make one call; `half` does the first part of it, if it has parts."""
-        if self._dead:
+        if self._whole._dead:
             raise Crashed
         try:
-            moment = self._faults.begin(verb, names)
+            moment = self._faults.begin(verb, tuple((*self._above, *name) for name in names))
         except OSError:
             if half is not None:
                 half()
@@ -179,18 +181,18 @@ class FaultyDisk:
         # It dies after the call, whether that did something or failed, as one that asks for what is not there.
         with contextlib.suppress(OSError):
             result = call()
-            if isinstance(result, FaultyFile):
+            if isinstance(result, (FaultyFile, FaultyDisk)):
                 result.close()
         self._die()
 
     def _die(self) -> NoReturn:
-        self._dead = True
+        self._whole._dead = True
         self._died()
         raise Crashed
 
     def room_for(self, size: int) -> int:
         """Return how many of `size` bytes have room."""
-        return size if self._faults.room is None else max(0, min(size, self._faults.room - self._used(())))
+        return size if self._faults.room is None else max(0, min(size, self._faults.room - self._whole._used(())))
 
     def _used(self, folder: Name) -> int:
         used = 0
@@ -202,6 +204,17 @@ class FaultyDisk:
         return used
 
     # -- the seam -----------------------------------------------------------
+
+    def enter(self, folder: Name) -> FaultyDisk:
+        """See `Disk.enter`: it dies with this one, and its calls are calls of this one."""
+
+        def enter() -> FaultyDisk:
+            inside = FaultyDisk(self._disk.enter(folder), self._faults, self._died)
+            inside._whole = self._whole
+            inside._above = (*self._above, *folder)
+            return inside
+
+        return self.do("enter", (folder,), enter)
 
     def in_place(self) -> bool:
         """See `Disk.in_place`."""
@@ -277,7 +290,7 @@ class FaultyDisk:
 
     def _space(self) -> Space:
         room = self._faults.room
-        return self._disk.space() if room is None else Space(max(0, room - self._used(())), room)
+        return self._disk.space() if room is None else Space(max(0, room - self._whole._used(())), room)
 
     def now_ns(self) -> int:
         """See `Disk.now_ns`."""

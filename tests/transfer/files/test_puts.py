@@ -143,7 +143,7 @@ class BrokenDiskTests(FaultyServerTestCase):
         self.write("other", b"data")
         wanted = [(name, self.token(self.connection, name)) for name in ("small", "other")]
         came: dict[int, object] = {}
-        self.faults.fail_once(1, errno.EIO)
+        self.faults.fail(errno.EIO, where=lambda name: name == (b"small",))
         self.wait(self.connection.read_files(wanted, came.__setitem__))
         self.assertIsInstance(came[0], DiskFailed)
         self.assertIsInstance(came[1], SmallFile)

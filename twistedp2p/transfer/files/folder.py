@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from itertools import islice
+from contextlib import closing
+from itertools import groupby, islice
 from threading import Lock
 
 from blake3 import blake3
@@ -70,7 +71,7 @@ class ServedFolder:
 
     def read_small(self, files: Sequence[tuple[str, bytes]]) -> Deferred[list[SmallFile | TwistedP2PError]]:
         """See `FileSource.read_small`."""
-        return self._in_thread(lambda: [self._small(path, token) for path, token in files])
+        return self._in_thread(self._read_small, files)
 
     def content_of(self, path: str, token: bytes, progress: Callable[[int], object]) -> Deferred[bytes]:
         """See `FileSource.content_of`."""
@@ -126,9 +127,24 @@ class ServedFolder:
             if content is not None:
                 self._hashes.add(token, content, stat, self._disk.now_ns())
 
-    def _small(self, path: str, token: bytes) -> SmallFile | TwistedP2PError:
+    def _read_small(self, files: Sequence[tuple[str, bytes]]) -> list[SmallFile | TwistedP2PError]:
+        """Read small files; the folder of some that follow each other is looked up once."""
+        found: list[SmallFile | TwistedP2PError] = []
+        for above, some in groupby(files, key=lambda file: file[0].rpartition("/")[0]):
+            together = list(some)
+            try:
+                with in_words(above):
+                    folder = self._disk.enter(locate(self._disk, above))
+            except TwistedP2PError as error:
+                found += [error] * len(together)
+                continue
+            with closing(folder):
+                found += [self._small(folder, path, token) for path, token in together]
+        return found
+
+    def _small(self, folder: Disk, path: str, token: bytes) -> SmallFile | TwistedP2PError:
         try:
-            with in_words(path), self._disk.open(locate(self._disk, path)) as opened:
+            with in_words(path), folder.open(locate(folder, path.rpartition("/")[2])) as opened:
                 data = opened.read_at(0, limits.SMALL_FILE_BYTES + 1)
                 if self._tokens.of(opened.stat()) != token:
                     raise FileChanged(f"{path} is not what it was when it was listed; ask for it again.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from threading import Lock
 
 from attrs import frozen
@@ -65,14 +66,22 @@ def part_name(target: Name, source: bytes) -> Name:
 def sizes_of(disk: Disk, targets: Sequence[Name]) -> list[int | None]:
     """Return the size of the file at each target, None where nothing is; -1 for what is no file."""
     found: list[int | None] = []
-    for target in targets:
+    for folder, some in groupby(targets, key=lambda target: target[:-1]):
+        together = list(some)
         try:
-            stat = disk.stat(target)
+            with contextlib.closing(disk.enter(folder)) as inside:
+                found += [_size_of(inside, target[-1:]) for target in together]
         except OSError:
-            found.append(None)
-        else:
-            found.append(stat.size if stat.kind is FileKind.FILE else -1)
+            found += [None] * len(together)
     return found
+
+
+def _size_of(disk: Disk, target: Name) -> int | None:
+    try:
+        stat = disk.stat(target)
+    except OSError:
+        return None
+    return stat.size if stat.kind is FileKind.FILE else -1
 
 
 def small_here(disk: Disk, files: Sequence[tuple[Name, int]]) -> list[tuple[int | None, bytes | None]]:
@@ -176,7 +185,7 @@ class LocalPart:
             self._file.set_mtime(mtime_ns)
             self._file.sync()
             self._close()
-            put_in_place(self._disk, self._name, self.target, overwrite)
+            put_in_place(self._disk, self._name, self.target, overwrite, self.target)
             self._disk.sync_folder(self.target[:-1])
 
     def close(self) -> None:
@@ -248,48 +257,57 @@ def place_small(disk: Disk, files: Sequence[Small], overwrite: bool) -> list[Twi
     They are not flushed one by one: `Disk.sync_all` does it for all.
     """
     outcomes: list[TwistedP2PError | None] = []
-    made: set[Name] = set()
-    for file in files:
-        folder = file.target[:-1]
+    for folder, some in groupby(files, key=lambda file: file.target[:-1]):
+        together = list(some)
         try:
-            with in_local_words(file.target):
-                if folder not in made:
-                    make_folders(disk, folder)
-                    made.add(folder)
-                _write_small(disk, file, overwrite)
+            with in_local_words(together[0].target):
+                make_folders(disk, folder)
+                inside = disk.enter(folder)
         except TwistedP2PError as error:
-            outcomes.append(error)
-        else:
-            outcomes.append(None)
+            outcomes += [error] * len(together)
+            continue
+        with contextlib.closing(inside):
+            outcomes += [_place(inside, file, overwrite) for file in together]
     return outcomes
 
 
-def _write_small(disk: Disk, file: Small, overwrite: bool) -> None:
+def _place(folder: Disk, file: Small, overwrite: bool) -> TwistedP2PError | None:
+    """Write a small file into its folder; return why that is not possible, or None."""
+    try:
+        with in_local_words(file.target):
+            _write_small(folder, file, overwrite)
+    except TwistedP2PError as error:
+        return error
+    return None
+
+
+def _write_small(folder: Disk, file: Small, overwrite: bool) -> None:
     if content_id_of(file.data) != file.content:
         raise CorruptContent("What came is not what the server has.")
-    name = part_name(file.target, file.content)
+    target = file.target[-1:]
+    name = part_name(target, file.content)
     mode = 0o777 if file.executable else 0o666
     try:
-        opened = disk.create(name, mode)
+        opened = folder.create(name, mode)
     except FileExistsError:  # left by an earlier try
-        disk.unlink(name)
-        opened = disk.create(name, mode)
+        folder.unlink(name)
+        opened = folder.create(name, mode)
     with opened:
         opened.write_at(0, file.data)
         opened.set_mtime(file.mtime_ns)
     try:
-        put_in_place(disk, name, file.target, overwrite)
+        put_in_place(folder, name, target, overwrite, file.target)
     except AlreadyThere:
-        disk.unlink(name)
+        folder.unlink(name)
         raise
 
 
-def put_in_place(disk: Disk, name: Name, target: Name, overwrite: bool) -> None:
-    """Give a whole file its name; raises `AlreadyThere` unless it is free, or a file that may be replaced."""
+def put_in_place(disk: Disk, name: Name, target: Name, overwrite: bool, shown: Name) -> None:
+    """Give a whole file its name; raises `AlreadyThere`, of `shown`, unless it is free or a file to be replaced."""
     try:
         disk.rename(name, target)
     except FileExistsError as error:
         if not overwrite or disk.stat(target).kind is not FileKind.FILE:
-            shown = b"/".join(target).decode(errors="replace")
-            raise AlreadyThere(f"{shown} is there already with other content; --overwrite replaces it.") from error
+            there = b"/".join(shown).decode(errors="replace")
+            raise AlreadyThere(f"{there} is there already with other content; --overwrite replaces it.") from error
         disk.replace(name, target)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from twisted.internet.defer import DeferredSemaphore
+
 from twistedp2p import limits
 from twistedp2p.disk.seam import Disk
 from twistedp2p.errors import TwistedP2PError
@@ -22,6 +24,9 @@ from twistedp2p.transfer.files.tasks import Tasks
 
 __all__ = ["SmallFiles"]
 
+_WORKERS = 2
+"""Worker threads that are at the disk for small files at a time: their calls are short, and more of them would mostly
+wait for each other's turn in the interpreter."""
 _AT_ONCE = 8
 """Requests for small files that are under way at the same time, and batches that are being looked at."""
 
@@ -52,6 +57,7 @@ class SmallFiles:
     ) -> None:
         self._flight = flight
         self._disk = disk
+        self._worker = DeferredSemaphore(_WORKERS)
         self._in_thread = in_thread
         self._present = present
         self._ledger = ledger
@@ -74,7 +80,8 @@ class SmallFiles:
 
     async def _look(self, batch: Sequence[Pending]) -> None:
         try:
-            here = await self._in_thread(small_here, self._disk, [(file.target, file.entry.size) for file in batch])
+            sizes = [(file.target, file.entry.size) for file in batch]
+            here = await self._worker.run(self._in_thread, small_here, self._disk, sizes)
         finally:
             self._looking -= 1
         for file, (size, content) in zip(batch, here, strict=True):
@@ -154,7 +161,7 @@ class SmallFiles:
             for file, came in good.items()
         ]
         self._unflushed = True
-        outcomes = await self._in_thread(place_small, self._disk, small, self._present.overwrite)
+        outcomes = await self._worker.run(self._in_thread, place_small, self._disk, small, self._present.overwrite)
         for (file, came), outcome in zip(good.items(), outcomes, strict=True):
             if outcome is None:
                 self._ledger.came_whole(file, len(came.data))
