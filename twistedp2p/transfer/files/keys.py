@@ -20,7 +20,7 @@ from twistedp2p.identity.codes import Place
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.files_code import FilesInvite, read_secret
 from twistedp2p.identity.share import SECRET_BYTES, ShareKeys
-from twistedp2p.transfer.files.server import Access
+from twistedp2p.transfer.files.access import Access
 
 __all__ = ["FilesKeys"]
 

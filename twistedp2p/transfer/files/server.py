@@ -10,7 +10,6 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, cast
 
-from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,7 +17,6 @@ from twisted.python.failure import Failure
 from twistedp2p import limits
 from twistedp2p.errors import (
     BadPath,
-    BadProof,
     ConnectionFull,
     DiskFailed,
     FileChanged,
@@ -30,13 +28,14 @@ from twistedp2p.errors import (
 from twistedp2p.framing.admission import Ticket
 from twistedp2p.framing.endings import end_of
 from twistedp2p.framing.frames import FrameProtocol
-from twistedp2p.framing.handshake import acceptor_of, dialler_of, verify
+from twistedp2p.framing.handshake import acceptor_of, dialler_of
 from twistedp2p.framing.network import FILES_ALPN, Network
 from twistedp2p.framing.requests import Answers
 from twistedp2p.identity.device import node_text
-from twistedp2p.identity.proof import Channel, Role
+from twistedp2p.identity.proof import Channel
 from twistedp2p.messages import Cancel, Data, Goodbye, Ping, Pong
 from twistedp2p.paths import RelPath
+from twistedp2p.transfer.files.access import Access
 from twistedp2p.transfer.files.listings import Listings
 from twistedp2p.transfer.files.messages import (
     FILES,
@@ -66,19 +65,6 @@ __all__ = ["Access", "FilesServerProtocol"]
 _VERSIONS = (1,)
 _SMALL_AT_ONCE = 64
 """Small files read in one go: 2 MiB at most."""
-
-
-@frozen
-class Access:
-    """Who may do what.
-
-    `readers` and `writers` are the names (20 bytes) of the keys that let one read, or write too; with `anonymous`,
-    who proves nothing may read.
-    """
-
-    readers: frozenset[bytes] = frozenset()
-    writers: frozenset[bytes] = frozenset()
-    anonymous: bool = False
 
 
 class FilesServerProtocol(FrameProtocol):
@@ -195,7 +181,7 @@ class FilesServerProtocol(FrameProtocol):
 
     def _on_hello(self, hello: FilesHello) -> None:
         assert self._channel is not None
-        self._writer = self._may_write(hello)
+        self._writer = self._access.may_write(hello, self._channel, dialled=self._dialled)
         try:
             self._ticket.prove()
         except ConnectionFull as error:
@@ -208,19 +194,6 @@ class FilesServerProtocol(FrameProtocol):
         self._log.debug("{name} ({node}) may {do}", name=self.name, node=node_text(self.node), do=self._may())
         if self._opened is not None:
             self._opened(self)
-
-    def _may_write(self, hello: FilesHello) -> bool:
-        """Return whether the client may write; raises `BadProof` unless it may read."""
-        if hello.proof is None:
-            if not self._access.anonymous:
-                raise BadProof("The other side has no invite.")
-            return False
-        share_id = hello.proof.share_id
-        if share_id not in self._access.readers | self._access.writers:
-            raise BadProof("The other side has the invite of another server.")
-        assert self._channel is not None
-        verify(hello.proof, Role.ACCEPT_FILES if self._dialled else Role.DIAL_FILES, self._channel, share_id)
-        return share_id in self._access.writers
 
     def _may(self) -> str:
         return "read and write" if self._writer else "read"
