@@ -206,6 +206,25 @@ def test_what_was_not_agreed_to(desk: Desk, change: str) -> None:
     assert tree(desk.theirs) == tree(desk.mine)
 
 
+def test_something_at_the_top_goes(desk: Desk) -> None:
+    """A file that is gone before it is received is named at both ends, the others arrive, and the code goes on."""
+    put(desk.mine, {"a.txt": b"a", "b.txt": b"b", "photos/1.jpg": b"1"})
+    sending = desk.send("mine/a.txt", "mine/b.txt", "mine/photos")
+    (desk.mine / "a.txt").unlink()
+    for _ in range(2):
+        receiving = desk.receive("--yes")
+        assert receiving.ended() == 1
+        assert receiving.text().count("The sender has a.txt no more") == 1, receiving.text()
+        assert tree(desk.theirs) == tree(desk.mine)
+    troubles = [event["text"] for event in events(sending.text()) if event["event"] == "trouble"]
+    assert troubles == ["a.txt is gone, and can not be sent any more."]
+    assert sending.running()
+    put(desk.mine, {"a.txt": b"again"})
+    desk.received()
+    assert sending.ended() == 0
+    assert tree(desk.theirs) == tree(desk.mine)
+
+
 def test_nobody_to_ask(desk: Desk) -> None:
     """Without a terminal and without --yes nothing is received, and the sender goes on waiting."""
     put(desk.mine, {"note": b"note"})

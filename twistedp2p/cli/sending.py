@@ -94,7 +94,7 @@ class Sending:
         self._secret = entropy(SECRET_BYTES)
         self._keys = ShareKeys.derive(self._secret, portable=False)
         self._network = TLSNetwork(reactor, self._device)
-        self.offer = Offer(reactor, self._in_thread, blake3(self._secret).digest(), self._received)
+        self.offer = Offer(reactor, self._in_thread, blake3(self._secret).digest(), self._received, self._troubled)
         self._factory = FilesFactory(
             self._network,
             self.offer,
@@ -193,6 +193,9 @@ class Sending:
         if not self._many:
             # It ends when the receiver has hung up: our answer must reach it.
             self._is_over = True
+
+    def _troubled(self, text: str) -> None:
+        self.news.trouble(text)
 
     def _dial(self, info: PeerInfo) -> None:
         """A receiver can not reach this machine: reach it."""

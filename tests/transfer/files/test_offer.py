@@ -11,9 +11,10 @@ from twisted.internet.defer import ensureDeferred
 from tests.transfer.files.serving import READ, ServingTestCase, in_line, name_of
 from twistedp2p.errors import BadPath, FileChanged, NoSuchFile
 from twistedp2p.transfer.chunking import content_id_of
-from twistedp2p.transfer.files.messages import ListFolder
+from twistedp2p.transfer.files.messages import FileEntry, ListFolder
 from twistedp2p.transfer.files.offer import Offer
 from twistedp2p.transfer.files.server import Access
+from twistedp2p.transfer.files.source import SmallFile
 
 
 class OfferTests(ServingTestCase):
@@ -25,7 +26,10 @@ class OfferTests(ServingTestCase):
         for path in ("here/file.txt", "here/secret.txt", "there/folder/deep/one", "there/folder/two", "there/other"):
             self.write(path, path.encode())
         self.received: list[tuple[int, int, bool]] = []
-        self.offer = Offer(self.hub.clock, in_line, bytes(32), lambda *said: self.received.append(said))
+        self.troubles: list[str] = []
+        self.offer = Offer(
+            self.hub.clock, in_line, bytes(32), lambda *said: self.received.append(said), self.troubles.append
+        )
         self.assertEqual(self.offer.add(self.root / "here/file.txt"), "file.txt")
         self.assertEqual(self.offer.add(self.root / "there/folder"), "folder")
         self.folder = self.offer  # type: ignore[assignment]  # it stands where the folder stood
@@ -77,6 +81,75 @@ class OfferTests(ServingTestCase):
         token = self.token(self.it, "file.txt")
         self.write("here/file.txt", b"something else")
         self.refusal(self.it.read_range("file.txt", token, 0, 1, lambda *_: None), FileChanged)
+
+    def test_the_sender_hears_what_can_not_be_sent(self) -> None:
+        """A file that changed, that went or that may not be read is told to the sender, once, by name."""
+        entries = [entry for entry in self.listing(self.it, deep=True) if not entry.folder]
+        asked = [(entry.path, entry.token) for entry in entries]
+        self.write("here/file.txt", b"something else")
+        (self.root / "there/folder/deep/one").unlink()
+        for _ in range(3):
+            heard: dict[int, object] = {}
+            self.wait(self.it.read_files(asked, heard.__setitem__))
+            self.assertEqual([type(heard[at]) for at in range(3)], [FileChanged, NoSuchFile, SmallFile])
+            self.refusal(self.it.read_range(*asked[0], 0, 1, lambda *_: None), FileChanged)
+            self.refusal(self.it.content_of(*asked[1]), NoSuchFile)
+        sentences = [
+            "file.txt changed after it was listed, and was not sent as it is now.",
+            "folder/deep/one is gone, and can not be sent any more.",
+        ]
+        self.assertEqual(self.troubles, sentences)
+
+    def test_trouble_is_bounded(self) -> None:
+        """Whoever asks for many things that are not there does not fill the sender's terminal."""
+        for number in range(100):
+            self.refusal(self.it.content_of(f"folder/{number}", bytes(16)), NoSuchFile)
+        self.assertEqual(len(self.troubles), 20)
+        self.assertTrue(self.troubles[-1].endswith("There is more; it is not named here."))
+        self.assertFalse(self.troubles[-2].endswith("There is more; it is not named here."))
+
+    def test_something_at_the_top_goes(self) -> None:
+        """When a file or a folder at the top is gone the rest is listed, then both sides hear what is missing."""
+        (self.root / "here/file.txt").unlink()
+        found: list[FileEntry] = []
+        said = self.refusal(self.it.listing("", found.extend, deep=True), NoSuchFile)
+        self.assertEqual([entry.path for entry in found], ["folder", "folder/deep", "folder/deep/one", "folder/two"])
+        self.assertEqual(said, "The sender has file.txt no more; ask for a new code for that.")
+        os.rename(self.root / "there/folder", self.root / "elsewhere")
+        found.clear()
+        said = self.refusal(self.it.listing("", found.extend, deep=True), NoSuchFile)
+        self.assertEqual(found, [])
+        self.assertEqual(said, "The sender has file.txt, folder no more; ask for a new code for that.")
+        gone = "is gone, and can not be sent any more."
+        self.assertEqual(self.troubles, [f"file.txt {gone}", f"folder {gone}"])
+
+    def test_what_is_gone_is_said_however_it_is_listed(self) -> None:
+        """A listing in pieces, and one that goes on after a name, end in the same way."""
+        (self.root / "here/file.txt").unlink()
+        found: list[FileEntry] = []
+        self.wait(self.it.listing("", found.extend, deep=True, most=4))
+        self.assertEqual(len(found), 4)
+        self.refusal(self.it.listing("", found.extend, deep=True, most=4, after="folder/two"), NoSuchFile)
+        self.refusal(self.client(READ).listing("", found.extend, deep=True, after="folder/two"), NoSuchFile)
+        self.assertEqual(len(found), 4)
+
+    def test_something_else_has_the_name(self) -> None:
+        """A folder where the file was, or another folder of that name, is not what was offered."""
+        (self.root / "here/file.txt").unlink()
+        (self.root / "here/file.txt").mkdir()
+        os.rename(self.root / "there/folder", self.root / "there/before")
+        (self.root / "there/folder").mkdir()
+        found: list[FileEntry] = []
+        self.refusal(self.it.listing("", found.extend, deep=True), NoSuchFile)
+        self.assertEqual(found, [])
+
+    def test_many_files_of_one_folder(self) -> None:
+        """However many files of a folder are offered, that folder is opened once."""
+        for number in range(300):
+            self.write(f"many/{number}", b"%d" % number)
+            self.offer.add(self.root / f"many/{number}")
+        self.assertEqual(len({id(top.disk) for top in self.offer._tops.values()}), 3)
+        self.assertEqual(len(self.paths()), 302)
 
     def test_what_was_received(self) -> None:
         """What the receiver says that it has is told to the sender."""
