@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import random
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,14 @@ class Desk:
 
     @contextlib.contextmanager
     def asked(self, *words: str) -> Iterator[tuple[Process, Callable[[str], object]]]:
-        """Begin to receive at a terminal; gives the process, once it asks, and what types a line."""
+        """Begin to receive at a terminal; gives the process, once it asks, and what types a line, or Ctrl-D alone."""
         mine, theirs = pty.openpty()
         try:
             receiving = self.machine.start(
                 "receive", "twistedp2p", "receive", "@code", "--to", "theirs", "--json", *words, stdin=theirs
             )
             self.machine.wait(lambda: "[Y/n]" in receiving.text(), "the receiver asks")
-            yield receiving, lambda line: os.write(mine, f"{line}\n".encode())
+            yield receiving, lambda line: os.write(mine, (line if line == "\x04" else f"{line}\n").encode())
         finally:
             os.close(mine)
             os.close(theirs)
@@ -204,6 +205,45 @@ def test_what_was_not_agreed_to(desk: Desk, change: str) -> None:
     desk.received()
     assert sending.ended() == 0
     assert tree(desk.theirs) == tree(desk.mine)
+
+
+@pytest.mark.parametrize(("typed", "found"), [("", "both"), ("over", "new"), ("s", "old")])
+def test_names_that_are_taken(desk: Desk, typed: str, found: str) -> None:
+    """Names that other files have here are shown, and one question is about all of them."""
+    put(desk.mine, {"a.txt": b"new a", "b.txt": b"new b!", "same": b"same"})
+    put(desk.theirs, {"a.txt": b"old", "b.txt": b"old b!", "same": b"same"})
+    os.utime(desk.theirs / "same", ns=2 * (os.stat(desk.mine / "same").st_mtime_ns,))
+    sending = desk.send("mine/a.txt", "mine/b.txt", "mine/same")
+    with desk.asked() as (receiving, type_line):
+        type_line("yes")
+        desk.machine.wait(lambda: "[Keep/overwrite/skip]" in receiving.text(), "it asks about the names")
+        assert "2 names are taken here:\n           a.txt\n           b.txt\n" in receiving.text()
+        type_line("what?")
+        desk.machine.wait(lambda: "Type keep or overwrite or skip" in receiving.text(), "it asks again")
+        type_line(typed)
+        assert receiving.ended() == 0, receiving.text()
+    assert sending.ended() == 0
+    files = {path: data for path, (data, _) in tree(desk.theirs).items()}  # type: ignore[misc]
+    both = {"a.txt": b"old", "b.txt": b"old b!", "a (2).txt": b"new a", "b (2).txt": b"new b!"}
+    new, old = {"a.txt": b"new a", "b.txt": b"new b!"}, {"a.txt": b"old", "b.txt": b"old b!"}
+    assert files == {"same": b"same"} | {"both": both, "new": new, "old": old}[found]
+
+
+@pytest.mark.parametrize("way", ["Ctrl-C", "Ctrl-D"])
+def test_no_answer(desk: Desk, way: str) -> None:
+    """Ctrl-C and Ctrl-D at the question end the receiver at once; nothing is written, and the sender goes on."""
+    put(desk.mine, {"note": b"note"})
+    sending = desk.send("mine/note")
+    with desk.asked() as (receiving, type_line):
+        if way == "Ctrl-C":
+            receiving.send(signal.SIGINT)
+        else:
+            type_line("\x04")
+        assert receiving.ended(5) == 130
+        assert "Traceback" not in receiving.text()
+    assert not desk.theirs.exists()
+    desk.received()
+    assert sending.ended() == 0
 
 
 def test_something_at_the_top_goes(desk: Desk) -> None:

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from random import SystemRandom
 
 import click
-from attrs import define, field, frozen
+from attrs import frozen
 
-from twistedp2p.cli.agreed import Agreed
+from twistedp2p.cli.asking import choose
 from twistedp2p.cli.calling_back import TrackerWay
 from twistedp2p.cli.fetching import Fetching
 from twistedp2p.cli.moving import moving_on
+from twistedp2p.cli.proposal import Proposal, check_room
 from twistedp2p.cli.reaching import Session, Source, give_up_option, with_server
 from twistedp2p.cli.words import count, shown, size
-from twistedp2p.errors import NoSpace, NoSuchFile
+from twistedp2p.disk.real import RealDisk
+from twistedp2p.errors import FolderUnusable, NoSuchFile
 from twistedp2p.identity.files_code import SendCode
 from twistedp2p.identity.given import given_text
 from twistedp2p.transfer.files.downloads import Taken
 from twistedp2p.transfer.files.messages import FileEntry
-from twistedp2p.transfer.files.uploads import reserve
 
 __all__ = ["command"]
 
 CODE_VARIABLE = "TWISTEDP2P_CODE"
-_SHOWN = 20
-"""Names at the top that are listed; the rest is counted."""
+_TAKEN = {"keep": Taken.RENAME, "overwrite": Taken.OVERWRITE, "skip": Taken.SKIP}
+"""What a person may say about names that are taken."""
 
 
 def _code(context: click.Context, parameter: click.Parameter, value: str | None) -> SendCode:
@@ -64,7 +65,7 @@ def command(
     """
     if overwrite and skip:
         raise click.UsageError("Say --overwrite or --skip, not both.")
-    taken = Taken.OVERWRITE if overwrite else Taken.SKIP if skip else Taken.RENAME
+    taken = Taken.OVERWRITE if overwrite else Taken.SKIP if skip else None
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("There is nobody to ask: say --yes to receive it whatever it is.")
     receiving = _Receiving(to, taken, asks=not yes, as_json=as_json, quiet=quiet)
@@ -74,62 +75,68 @@ def command(
     )
 
 
-@define
-class _Offer:
-    """What is offered: the names at the top, the sums, and what the sender says is gone."""
-
-    agreed: Agreed = field(factory=Agreed)
-    tops: list[FileEntry] = field(factory=list)
-    files: int = 0
-    bytes: int = 0
-    more: int = 0
-    gone: NoSuchFile | None = None
-
-    def add(self, entries: Sequence[FileEntry]) -> None:
-        """Take the next entries of the list."""
-        self.agreed.listed(entries)
-        for entry in entries:
-            if "/" not in entry.path:
-                if len(self.tops) < _SHOWN:
-                    self.tops.append(entry)
-                else:
-                    self.more += 1
-            self.files += not entry.folder
-            self.bytes += entry.size
-
-
 @frozen
 class _Receiving:
     """One run: hear what is offered, ask, fetch it."""
 
     to: Path
-    taken: Taken
+    taken: Taken | None
+    """What to do where another file is, if that was said."""
     asks: bool
     as_json: bool
     quiet: bool
 
     async def work(self, session: Session) -> int:
         """Do it; return the exit status."""
-        offer = _Offer()
-        async for entries in self._listed(session, offer):
-            offer.add(entries)
-        offer.agreed.end()
+        offer = await self._hear(session)
         if offer.gone is not None:
             click.echo(f"twistedp2p: {shown(str(offer.gone))}", err=True)
             if not offer.tops:
                 return 1
-        if self.asks and not await session.in_thread(_ask, offer, self.to):
+        taken = await self._agree(session, offer) if self.asks else self.taken or Taken.RENAME
+        if taken is None:
             await (await session.client.connected()).received(0, 0, accepted=False)
             click.echo("Nothing was received.", err=True)
             return 1
-        return await self._fetch(session, offer)
+        return await self._fetch(session, offer, taken)
 
-    async def _fetch(self, session: Session, offer: _Offer) -> int:
+    async def _hear(self, session: Session) -> Proposal:
+        """Return what is offered, compared with what is here; nothing is written."""
+        offer = Proposal(session.client.source)
+        disk = await session.in_thread(_open, self.to)
+        try:
+            async for entries in self._listed(session, offer):
+                await session.in_thread(offer.add, entries, disk)
+        finally:
+            if disk is not None:
+                disk.close()
+        offer.agreed.end()
+        return offer
+
+    async def _agree(self, session: Session, offer: Proposal) -> Taken | None:
+        """Show what is offered, and ask; return what to do where another file is, or None if it is not wanted."""
+        for line in _lines(offer):
+            click.echo(line, err=True)
+        to = shown(str(self.to.expanduser().absolute()))
+        question = f"Receive {count(offer.files, 'file')}, {size(offer.bytes)}, into {to}? [Y/n]"
+        if not await choose(session.reactor, question, {"yes": True, "no": False}, True):
+            return None
+        if self.taken is not None or not offer.names_taken:
+            return self.taken or Taken.RENAME
+        click.echo(f"{count(offer.names_taken, 'name is', 'names are')} taken here:", err=True)
+        for path in offer.taken:
+            click.echo(f"           {shown(path)}", err=True)
+        if offer.names_taken > len(offer.taken):
+            click.echo(f"and {offer.names_taken - len(offer.taken):,} more", err=True)
+        question = "Where the content is another: keep both, overwrite, or skip? [Keep/overwrite/skip]"
+        return await choose(session.reactor, question, _TAKEN, Taken.RENAME)
+
+    async def _fetch(self, session: Session, offer: Proposal, taken: Taken) -> int:
         """Fetch what is offered; whoever was asked gets what they agreed to, and nothing else."""
         moving = moving_on("received", as_json=self.as_json, quiet=self.quiet)
-        fetching = Fetching(session, self.to, moving, taken=self.taken, as_listed=self.asks)
+        fetching = Fetching(session, self.to, moving, taken=taken, as_listed=self.asks)
         try:
-            _check_room(fetching, offer)
+            await session.in_thread(check_room, fetching.disk, offer.needed[taken])
             pages = self._listed(session, offer)
             async for entries in offer.agreed.held_to(pages) if self.asks else pages:
                 await fetching.add_entries(entries)
@@ -141,7 +148,7 @@ class _Receiving:
             fetching.close()
         return status
 
-    async def _listed(self, session: Session, offer: _Offer) -> AsyncIterator[Sequence[FileEntry]]:
+    async def _listed(self, session: Session, offer: Proposal) -> AsyncIterator[Sequence[FileEntry]]:
         """Yield all that is offered; what is gone does not keep the rest from being received."""
         try:
             async for entries in session.entries("", deep=True):
@@ -150,20 +157,17 @@ class _Receiving:
             offer.gone = error
 
 
-def _ask(offer: _Offer, to: Path) -> bool:
+def _open(to: Path) -> RealDisk | None:
+    """Return the folder where it shall arrive, None if there is none yet."""
+    try:
+        return RealDisk(os.fsencode(to.expanduser().absolute()))
+    except FolderUnusable:  # whoever fetches into it says why
+        return None
+
+
+def _lines(offer: Proposal) -> Iterator[str]:
     for entry in offer.tops:
         what = "folder" if entry.folder else size(entry.size)
-        click.echo(f"{what:>9}  {shown(entry.path)}", err=True)
+        yield f"{what:>9}  {shown(entry.path)}"
     if offer.more:
-        click.echo(f"and {count(offer.more, 'more name', 'more names')}", err=True)
-    text = f"Receive {count(offer.files, 'file')}, {size(offer.bytes)}, into {shown(str(to.expanduser().absolute()))}?"
-    return click.confirm(text, default=True, err=True)
-
-
-def _check_room(fetching: Fetching, offer: _Offer) -> None:
-    free = fetching.disk.space().free - reserve(fetching.disk)
-    if offer.bytes > free:
-        raise NoSpace(
-            f"There is not enough room: {size(offer.bytes)} are offered, and {size(max(free, 0))} are free. "
-            "Make room, or choose another folder with --to."
-        )
+        yield f"and {count(offer.more, 'more name', 'more names')}"

@@ -19,6 +19,7 @@ from twistedp2p import limits
 from twistedp2p.disk.seam import Disk, FileKind, Name, OpenFile
 from twistedp2p.errors import AlreadyThere, CorruptContent, NoSpace, NoSuchFile, NotWritable, TwistedP2PError
 from twistedp2p.transfer.chunking import content_id_of
+from twistedp2p.transfer.files.messages import FileEntry
 from twistedp2p.transfer.files.on_disk import make_folders
 from twistedp2p.transfer.files.uploads import reserve
 from twistedp2p.transfer.hashing import hasher_of
@@ -32,9 +33,12 @@ __all__ = [
     "in_local_words",
     "make_local_folder",
     "make_part",
+    "numbered_names",
+    "part_name",
     "place_small",
     "sizes_of",
     "small_here",
+    "source_of",
 ]
 
 
@@ -102,11 +106,13 @@ def hash_of(disk: Disk, target: Name) -> bytes:
         return hasher_of(opened, opened.stat().size).digest()
 
 
-def free_name(disk: Disk, target: Name, size: int, content: bytes) -> tuple[Name, bool]:
-    """Return the first of NAME (2), NAME (3), ... that is free, or has that very content: then True comes with it.
+def source_of(server: bytes, entry: FileEntry) -> bytes:
+    """Return what stands for one state of a file of a server, which `FilesClient.source` names."""
+    return server + entry.path.encode() + b"\0" + entry.token
 
-    Raises `AlreadyThere` if none of the first thousand is.
-    """
+
+def numbered_names(target: Name) -> Iterator[Name]:
+    """Yield NAME (2), NAME (3), ... up to a thousand."""
     stem, dot, extension = target[-1].rpartition(b".")
     if not stem:
         stem, dot, extension = target[-1], b"", b""
@@ -114,7 +120,15 @@ def free_name(disk: Disk, target: Name, size: int, content: bytes) -> tuple[Name
         mark = b" (%d)" % number
         room = limits.COMPONENT_BYTES - len(mark) - len(dot) - len(extension)
         cut = stem[: max(room, 1)].decode(errors="ignore").encode()
-        name = (*target[:-1], cut + mark + dot + extension)
+        yield (*target[:-1], cut + mark + dot + extension)
+
+
+def free_name(disk: Disk, target: Name, size: int, content: bytes) -> tuple[Name, bool]:
+    """Return the first of NAME (2), NAME (3), ... that is free, or has that very content: then True comes with it.
+
+    Raises `AlreadyThere` if none of the first thousand is.
+    """
+    for name in numbered_names(target):
         (here,) = sizes_of(disk, [name])
         if here is None:
             return name, False

@@ -10,7 +10,7 @@ from twistedp2p.transfer.files.client import is_passing
 from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.ledger import Ledger
-from twistedp2p.transfer.files.local import make_part, sizes_of
+from twistedp2p.transfer.files.local import make_part, sizes_of, source_of
 from twistedp2p.transfer.files.on_disk import InThread
 from twistedp2p.transfer.files.pending import Flight, Pending, Range
 from twistedp2p.transfer.files.present import Present
@@ -84,7 +84,7 @@ class RangedFiles:
                 self._leave(file)
                 self._ledger.skipped(file)
                 return
-            source = self._flight.client.source + file.path.encode() + b"\0" + file.entry.token
+            source = source_of(self._flight.client.source, file.entry)
             file.part = await self._in_thread(make_part, self._disk, file.target, source, file.entry.size)
         except TwistedP2PError as error:
             self._leave(file)
