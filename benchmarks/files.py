@@ -22,6 +22,7 @@ import json
 import os
 import platform
 import random
+import re
 import shutil
 import signal
 import socket
@@ -56,11 +57,12 @@ class Run:
 
 @define
 class Server:
-    """A server that runs: the id of its process, how its CPU time is summed, and the command that fetches."""
+    """A server that runs: its processes, the command that fetches, and the bytes of files that it sent so far."""
 
     name: str
     pids: Callable[[], list[int]]
     fetch: Callable[[str, Path], list[str]]
+    sent: Callable[[], int] = lambda: 0
 
 
 def cpu_seconds(pid: int) -> float:
@@ -134,7 +136,10 @@ def our_server(root: Path, work: Path) -> Iterator[Server]:
         def fetch(what: str, to: Path) -> list[str]:
             return [str(BIN / "twistedp2p"), "get", f"@{invite}", what, "--to", str(to)]
 
-        yield Server("twistedp2p", lambda: [process.pid], fetch)
+        def sent() -> int:
+            return sum(map(int, re.findall(r"left; (\d+) bytes", (work / "server.log").read_text())))
+
+        yield Server("twistedp2p", lambda: [process.pid], fetch, sent)
 
 
 _NGINX = """
@@ -261,8 +266,9 @@ def compare(ours: Server, theirs: Server | None, what: str, root: Path, work: Pa
 def resume(ours: Server, what: str, root: Path, work: Path, kills: int) -> None:
     """Kill the client at random moments and start it again until all is there; print what came twice.
 
-    What came twice is what the server sent beyond the size of the file, by the sums that it logs for each connection,
-    and here by what the last run says that it found and fetched.
+    What came twice of what was here is known from what the last run says that it found and fetched. What was on its way
+    when the client was killed is what the server sent beyond the size of the file, by what it logs of each connection:
+    bytes that it had given to TLS, whether they left or not.
     """
     print(f"\n== {what}, killed {kills} times ==", flush=True)
     to = work / "to"
@@ -272,6 +278,7 @@ def resume(ours: Server, what: str, root: Path, work: Path, kills: int) -> None:
     print("$", " ".join(command), flush=True)
     size = (root / what).stat().st_size
     generator = random.Random(1)
+    before = ours.sent()
     killed, kept, lost = 0, 0, []
     while killed < kills:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -294,6 +301,10 @@ def resume(ours: Server, what: str, root: Path, work: Path, kills: int) -> None:
         f"{end_of_it['bytes_resumed']:,} of {size:,} bytes and fetched {end_of_it['bytes_moved']:,}: "
         f"{end_of_it['bytes_resumed'] + end_of_it['bytes_moved'] - size:,} bytes of what was here came again"
     )
+    time.sleep(0.5)  # the server hears of the end of the last one
+    if killed:
+        twice = (ours.sent() - before - size) / killed
+        print(f"on its way at a kill: {twice:,.0f} bytes on average, which the server sends again")
 
 
 def part_bytes(to: Path) -> int:

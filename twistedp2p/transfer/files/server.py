@@ -175,6 +175,14 @@ class FilesServerProtocol(FrameProtocol):
         self._answers.lost()
         self._liveness.stop()
         self._ticket.leave()
+        if self.name:
+            self._log.info(
+                "{name} ({node}) left; {sent} bytes of files went out, {came} came in",
+                name=self.name,
+                node=node_text(self.node),
+                sent=self.bytes_out,
+                came=self.bytes_in,
+            )
         self.ended.callback(None)
 
     # -- the proof --
@@ -191,7 +199,7 @@ class FilesServerProtocol(FrameProtocol):
         self.set_proven()
         self._liveness.start()
         self.send_message(FilesWelcome(self._my_name, _VERSIONS, self._writer, self._once))
-        self._log.debug("{name} ({node}) may {do}", name=self.name, node=node_text(self.node), do=self._may())
+        self._log.info("{name} ({node}) may {do}", name=self.name, node=node_text(self.node), do=self._may())
         if self._opened is not None:
             self._opened(self)
 
