@@ -130,7 +130,7 @@ class ReadingTests(Framed):
         long = [Blobs(number, True, (bytes([number]) * limits.RECORD_BYTES,)) for number in range(3)]
         wanted = [long[0], Ping(), long[1], long[2], Pong()]
         data, ends = framed(*wanted), [len(framed(*wanted[: number + 1])) for number in range(len(wanted))]
-        for size in (1_000, 4_096, 16_384, 16_385, limits.RECORD_BYTES, 100_000, len(data)):
+        for size in (100, 1_000, 4_096, 16_384, 16_385, limits.RECORD_BYTES, 100_000, len(data)):
             self.protocol.heard.clear()
             for at in range(0, len(data), size):
                 self.protocol.dataReceived(data[at : at + size])
@@ -142,7 +142,7 @@ class ReadingTests(Framed):
         self.proven()
         long = [Blobs(number, True, (bytes([number]) * limits.RECORD_BYTES,)) for number in range(3)]
         data = framed(*long)
-        for size in (1_000, 16_384, 40_000):
+        for size in (100, 1_000, 16_384, 40_000):
             self.protocol.heard.clear()
             held: Deferred[None] = Deferred()
             for at in range(0, len(data), size):

@@ -37,6 +37,8 @@ from twistedp2p.wire import Codec
 __all__ = ["NO_VERSION", "FrameProtocol", "LinkState"]
 
 _PREFIX = 4
+_PIECES = 64
+"""Pieces of one frame that are kept as they came; what comes byte by byte must not take many times its size."""
 NO_VERSION = "no application protocol"
 """What OpenSSL calls the alert of a server that speaks none of the versions offered (RFC 7301)."""
 
@@ -233,12 +235,15 @@ class FrameProtocol(Int32StringReceiver):
         self.secured(channel)
 
     def dataReceived(self, data: bytes) -> None:
-        """Take bytes unless the connection is closing; Twisted's buffer is short, because frames are."""
+        """Take bytes unless the connection is closing.
+
+        The pieces of a long frame are put together when the last is here: Twisted's buffer would be copied for each.
+        """
         if self._deaf:
             return
         self._received += len(data)
         self._incomplete += len(data)
-        if self._incomplete < self._wanted:
+        if self._incomplete < self._wanted and len(self._held_back) < _PIECES:
             self._held_back.append(data)
             return
         if self._held_back:
