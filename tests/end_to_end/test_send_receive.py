@@ -286,6 +286,30 @@ def test_what_can_not_be_sent(desk: Desk) -> None:
         assert sentence in sending.text() and "Traceback" not in sending.text()
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--listen", "rubbish", "not an endpoint"),
+        ("--listen", "tcp:notaport", "not an endpoint"),
+        ("--listen", "tcp:99999999", "not an endpoint"),
+        ("--listen", "tcp:0:nonsense=1", "not an endpoint"),
+        ("--listen", "ssl:0", "not an endpoint"),
+        ("--listen", "tcp:0:interface=203.0.113.1", "Can not listen"),
+        ("--listen", "\x1b[31mred", "not an endpoint"),
+        ("--advertise", "a b", "not an address"),
+        ("--advertise", "host:99999999", "not an address"),
+        ("--tracker", "nowhere", ""),
+    ],
+)
+def test_what_can_not_be_listened_on(desk: Desk, option: str, value: str, sentence: str) -> None:
+    """An endpoint or an address that is none, or is not of this machine, is one sentence."""
+    put(desk.mine, {"note": b"note"})
+    sending = desk.machine.start("send", "twistedp2p", "send", "mine/note", option, value)
+    assert sending.ended() == 1, sending.text()
+    assert sentence in sending.text() and len(sending.text().splitlines()) == 1
+    assert "\x1b" not in sending.text()
+
+
 def test_meeting_at_a_tracker(desk: Desk) -> None:
     """A sender that nobody can reach is met at its tracker, and dials the receiver."""
     put(desk.mine, {"note": b"note", "big": os.urandom(2_000_000)})

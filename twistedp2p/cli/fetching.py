@@ -6,8 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from twistedp2p.cli.interruptible import NOTHING
 from twistedp2p.cli.moving import Moving
-from twistedp2p.cli.reaching import NOTHING, Session
+from twistedp2p.cli.reaching import Session
 from twistedp2p.disk.real import RealDisk
 from twistedp2p.disk.seam import Name
 from twistedp2p.errors import FolderUnusable, NoSuchFile

@@ -7,7 +7,8 @@ import json
 import click
 from attrs import asdict
 
-from twistedp2p.cli.reaching import NOTHING, Session, Source, give_up_option, remote_path, source_argument, with_server
+from twistedp2p.cli.interruptible import NOTHING
+from twistedp2p.cli.reaching import Session, Source, give_up_option, remote_path, source_argument, with_server
 from twistedp2p.cli.words import count, moment, shown, size
 from twistedp2p.limits import IGNORE_PATTERN_CHARS
 from twistedp2p.transfer.files.messages import FileEntry

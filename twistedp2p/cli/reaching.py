@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from random import SystemRandom
@@ -11,14 +10,12 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 import click
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import react
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
-from twistedp2p.cli.words import shown
+from twistedp2p.cli.interruptible import NOTHING, run_to_end
 from twistedp2p.errors import BadInvite, NoSuchFile, ProtocolViolation, TwistedP2PError
 from twistedp2p.framing.network import Network
-from twistedp2p.framing.steady import keep_steady
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.codes import Place
 from twistedp2p.identity.device import DeviceKey
@@ -32,8 +29,6 @@ from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.messages import FileEntry
 
 __all__ = [
-    "INTERRUPTED",
-    "NOTHING",
     "SOURCE_VARIABLE",
     "Session",
     "Source",
@@ -48,10 +43,6 @@ T = TypeVar("T")
 
 SOURCE_VARIABLE = "TWISTEDP2P_SOURCE"
 """What SOURCE is when it is ``@``, or not given at all."""
-NOTHING = 3
-"""Exit status: there was nothing of that name."""
-INTERRUPTED = 130
-"""Exit status: a person ended it."""
 _ENTRIES_AT_ONCE = 5000
 """Entries of a listing that are held at a time: then it is asked for again from there."""
 
@@ -170,18 +161,18 @@ def with_server(
     keys: ShareKeys | None = None,
     pin: bytes | None = None,
     ways: Sequence[NetworkWay] = (),
+    device: DeviceKey | None = None,
 ) -> None:
     """Run `work` with a client of the server, and end the process with the status that it returns.
 
-    `keys` and `pin` are those of the invite unless they are given; `ways` lead to it beside dialling.
+    `keys` and `pin` are those of the invite unless they are given; `ways` lead to it beside dialling;
+    `device` is the key of this side, by default one that is made now.
 
     An error is one sentence and status 1; `NoSuchFile` is status 3; Ctrl-C is 130.
     """
-    interrupted: list[bool] = []
 
-    def main(reactor: Any) -> Deferred[None]:
-        keep_steady(reactor)
-        network = TLSNetwork(reactor, DeviceKey.generate())
+    async def main(reactor: Any) -> int:
+        network = TLSNetwork(reactor, device or DeviceKey.generate())
         client = FilesClient(
             network,
             source.places,
@@ -195,47 +186,12 @@ def with_server(
         )
         for way in ways:
             way.network = network
-        running = Deferred.fromCoroutine(_in_words(work(Session(reactor, client))))
+        try:
+            return await work(Session(reactor, client))
+        finally:
+            client.close()
 
-        def interrupt(*_: object) -> None:
-            interrupted.append(True)
-            reactor.callFromThread(running.cancel)
-
-        def hear() -> None:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, interrupt)
-
-        # Once more when the reactor has put in its own.
-        hear()
-        reactor.callWhenRunning(hear)
-        return running.addBoth(_closed, client)
-
-    try:
-        react(main)
-    except SystemExit as end:
-        if interrupted:
-            sys.exit(INTERRUPTED)
-        sys.exit(end.code)
-
-
-def _closed(result: Any, client: FilesClient) -> Any:
-    client.close()
-    return result
-
-
-async def _in_words(work: Coroutine[Any, Any, int]) -> None:
-    try:
-        status = await work
-    except NoSuchFile as error:
-        click.echo(f"twistedp2p: {shown(str(error))}", err=True)
-        raise SystemExit(NOTHING) from error
-    except TwistedP2PError as error:
-        click.echo(f"twistedp2p: {shown(str(error))}", err=True)
-        raise SystemExit(1) from error
-    except CancelledError as error:
-        raise SystemExit(INTERRUPTED) from error
-    if status:
-        raise SystemExit(status)
+    run_to_end(main, nothing=NOTHING)
 
 
 def _source(context: click.Context, parameter: click.Parameter, value: str | None) -> Source:

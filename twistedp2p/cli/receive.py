@@ -70,9 +70,7 @@ def command(
         raise click.UsageError("There is nobody to ask: say --yes to receive it whatever it is.")
     receiving = _Receiving(to, taken, asks=not yes, as_json=as_json, quiet=quiet)
     ways = [] if code.tracker is None else [TrackerWay(code, os.urandom, SystemRandom().random)]
-    with_server(
-        Source(code.places, None), receiving.work, patience=give_up, keys=code.keys(), pin=code.pin, ways=ways
-    )
+    with_server(Source(code.places, None), receiving.work, patience=give_up, keys=code.keys(), pin=code.pin, ways=ways)
 
 
 @frozen

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import CannotListenError
-from twisted.internet.task import LoopingCall, react
+from attrs import frozen
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import LoopingCall
 
-from twistedp2p.cli.reaching import INTERRUPTED
+from twistedp2p.cli.interruptible import run_to_end
 from twistedp2p.cli.sending import Offered, Sending
 from twistedp2p.cli.words import count, shown, size
-from twistedp2p.errors import HomeUnusable, TwistedP2PError
+from twistedp2p.errors import HomeUnusable
 from twistedp2p.framing.addresses import Advertised
-from twistedp2p.framing.steady import keep_steady
 from twistedp2p.home import Home
 from twistedp2p.identity.invite import TrackerAddress
 
@@ -60,67 +59,47 @@ def command(
     works once; this command ends when everything has arrived. What was cut off goes on when the receiver comes again.
     Everything is encrypted and verified.
     """
-    where = _tracker(tracker)
+    wish = _Wish(
+        [path.expanduser() for path in paths],
+        listen,
+        None if advertise is None else Advertised.parse(advertise),
+        _tracker(tracker),
+        many,
+    )
     told = _Told(as_json, quiet)
-    interrupted: list[bool] = []
+    run_to_end(lambda reactor: _send(reactor, wish, told))
 
-    async def main(reactor: Any) -> None:
-        keep_steady(reactor)
-        sending = Sending(
-            reactor,
-            listen=listen,
-            advertise=None if advertise is None else Advertised.parse(advertise),
-            tracker=where,
-            many=many,
-        )
-        offered = await sending.add([path.expanduser() for path in paths])
-        told.begin(sending, offered, (await sending.start()).text())
-        ticking = LoopingCall(told.tick)
-        ticking.clock = reactor
-        ticking.start(_EVERY)
-        try:
-            delivered = await sending.ended
-        finally:
-            ticking.stop()
-            told.end(sending)
-            await sending.stop()
-        if not delivered:
-            raise SystemExit(1)
 
-    def begin(reactor: Any) -> Deferred[None]:
-        running = Deferred.fromCoroutine(_in_words(main(reactor), interrupted))
+@frozen
+class _Wish:
+    """What is to be sent, and how."""
 
-        def interrupt(*_: object) -> None:
-            interrupted.append(True)
-            reactor.callFromThread(running.cancel)
+    paths: Sequence[Path]
+    listen: Sequence[str]
+    advertise: Advertised | None
+    tracker: TrackerAddress | None
+    many: bool
 
-        def hear() -> None:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, interrupt)
 
-        # Once more when the reactor has put in its own.
-        hear()
-        reactor.callWhenRunning(hear)
-        return running
-
+async def _send(reactor: Any, wish: _Wish, told: _Told) -> int:
+    """Send it until it was received; return the exit status."""
+    sending = Sending(reactor, listen=wish.listen, advertise=wish.advertise, tracker=wish.tracker, many=wish.many)
+    offered = await sending.add(wish.paths)
+    told.begin(sending, offered, (await sending.start()).text())
+    ticking = LoopingCall(told.tick)
+    ticking.clock = reactor
+    ticking.start(_EVERY)
     try:
-        react(begin)
-    except SystemExit as end:
-        sys.exit(end.code if not interrupted or (many and told.delivered) else INTERRUPTED)
-
-
-async def _in_words(work: Any, interrupted: list[bool]) -> None:
-    try:
-        await work
-    except CannotListenError as error:
-        click.echo(f"twistedp2p: Can not listen ({error.socketError}); name another endpoint with --listen.", err=True)
-        raise SystemExit(1) from error
-    except TwistedP2PError as error:
-        click.echo(f"twistedp2p: {error}", err=True)
-        raise SystemExit(1) from error
+        await sending.ended
     except CancelledError:
-        if not interrupted:
+        # Who sends to many says by it that they were enough.
+        if not (wish.many and sending.deliveries):
             raise
+    finally:
+        ticking.stop()
+        told.end(sending)
+        await sending.stop()
+    return 0 if sending.deliveries else 1
 
 
 def _tracker(text: str | None) -> TrackerAddress | None:
@@ -143,7 +122,6 @@ class _Told:
         self._offered = Offered((), 0, 0)
         self._said = -1
         self._receiver = ""
-        self.delivered = False
 
     def begin(self, sending: Sending, offered: Offered, code: str) -> None:
         """Print the code, and what it is for."""
@@ -178,11 +156,10 @@ class _Told:
 
     def end(self, sending: Sending) -> None:
         """Say how it ended."""
-        self.delivered = sending.deliveries > 0
         if self._live:
             click.echo("\r\x1b[K", err=True, nl=False)
         sent = f"{size(sending.bytes_sent)} sent"
-        if self.delivered:
+        if sending.deliveries:
             text = f"Received, {sent}." if sending.deliveries == 1 else f"Received {sending.deliveries} times, {sent}."
         else:
             text = f"It was not received; {sent}."

@@ -12,12 +12,13 @@ from typing import Any, ParamSpec, TypeVar
 from attrs import define, frozen
 from blake3 import blake3
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from twistedp2p.errors import ConnectionFull
+from twistedp2p.errors import BadAddress, ConnectionFull
 from twistedp2p.framing.addresses import Advertised, candidates
 from twistedp2p.framing.network import FILES_ALPN
 from twistedp2p.framing.tls import TLSNetwork
@@ -127,8 +128,16 @@ class Sending:
         return Offered(tuple(names), files, size)
 
     async def start(self) -> SendCode:
-        """Listen, go to the tracker, and return the code; raises `CannotListenError`."""
-        where = await self._host.start()
+        """Listen, go to the tracker, and return the code; raises `BadAddress` if it can not listen as it was told."""
+        try:
+            where = await self._host.start()
+        except CannotListenError as error:
+            why = getattr(error.socketError, "strerror", None) or error.socketError
+            raise BadAddress(f"Can not listen ({why}); name another endpoint with --listen.") from error
+        except (ValueError, TypeError, LookupError, OverflowError, OSError) as error:
+            raise BadAddress(
+                f"One of --listen is not an endpoint to listen on ({error}); write it like tcp:17414."
+            ) from error
         port = 0 if where is None else where[1]
         places = self._places(where)
         if self._tracker is not None:

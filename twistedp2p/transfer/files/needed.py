@@ -18,9 +18,7 @@ def stat_here(disk: Disk, target: Name) -> Stat | None:
         return None
 
 
-def bytes_to_come(
-    disk: Disk, target: Name, entry: FileEntry, here: Stat | None, *, server: bytes, taken: Taken
-) -> int:
+def bytes_to_come(disk: Disk, target: Name, entry: FileEntry, here: Stat | None, *, server: bytes, taken: Taken) -> int:
     """Return how many bytes of a file will be written here, or less: what is as long as it may be that very file.
 
     `here` is what `stat_here` says of `target`, `server` what stands for the server, as `FilesClient.source` does, and
