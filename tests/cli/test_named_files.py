@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -48,6 +50,15 @@ class SourceTests(SynchronousTestCase):
             self.assertRaises(BadInvite, Source.parse, text)
         share = Invite(bytes(16), (TrackerAddress("192.0.2.7", 17411, bytes(16)),)).text()
         self.assertIn("join", str(self.assertRaises(BadInvite, Source.parse, share)))
+
+    @given(st.one_of(st.text(), st.text(alphabet="tp2:1abc[].,0 /", max_size=30)))
+    def test_any_text(self, text: str) -> None:
+        """Whatever is given for SOURCE and PATH is one, or is refused by a sentence; nothing else happens."""
+        with contextlib.suppress(BadInvite):
+            self.assertTrue(Source.parse(text).places)
+        with contextlib.suppress(BadPath):
+            path = remote_path(text)
+            self.assertEqual(remote_path(path), path)
 
     def test_where_it_comes_from(self) -> None:
         """It can be in a file, on standard input, or in the environment, which '@' or nothing at all asks for."""
@@ -110,6 +121,16 @@ class ParsingAQueueTests(SynchronousTestCase):
             {"films/dune.mkv": Priority.HIGH, "a b": Priority.CRITICAL, "c d": Priority.NORMAL, "": Priority.NORMAL},
         )
         self.assertEqual(wrong, [])
+
+    @given(st.one_of(st.text(), st.text(alphabet="ab/.'\"\\# \n\rhighlow", max_size=60)))
+    def test_any_text(self, text: str) -> None:
+        """Whatever stands in a queue, each line of it is a path that may be asked for, nothing, or one sentence."""
+        wanted, wrong = parse_queue(text, Priority.LOW)
+        for path in wanted:
+            self.assertEqual(remote_path(path), path)
+        for sentence in wrong:
+            self.assertRegex(sentence, r"\Aline [0-9]+: .*\.\Z")
+        self.assertLessEqual(len(wanted) + len(wrong), len(text.splitlines()))
 
     def test_wrong_lines(self) -> None:
         """A line that can not be read is said by its number, and the others count."""

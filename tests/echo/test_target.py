@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
 from twisted.internet.testing import MemoryReactorClock
 
@@ -28,6 +30,28 @@ def test_parsed(text: str, target: Target) -> None:
     """TCP, TLS and UNIX sockets can be named, and what is parsed is written the same way."""
     assert Target.parse(text) == target
     assert Target.parse(target.text()) == target
+
+
+@given(st.one_of(st.text(), st.text(alphabet="tcplsunix:/[].0123456789afg%", max_size=40)))
+def test_any_text(text: str) -> None:
+    """Whatever is typed is a target that can be written and read back, or one sentence; nothing else happens."""
+    try:
+        target = Target.parse(text)
+    except BadAddress as error:
+        assert str(error).endswith(".")
+    else:
+        assert Target.parse(target.text()) == target
+
+
+@given(st.one_of(st.text(), st.text(alphabet="0123456789abcdefABCDEF:", min_size=60, max_size=100)))
+def test_any_fingerprint(text: str) -> None:
+    """Whatever is typed is 64 hexadecimal digits, or one sentence."""
+    try:
+        digits = parse_fingerprint(text)
+    except BadAddress as error:
+        assert str(error)
+    else:
+        assert len(bytes.fromhex(digits)) == 32
 
 
 @pytest.mark.parametrize("text", ["", "host", "tcp:host", "tls:", "unix:", "host:0", "host:70000", "::1", "tcp:::1"])

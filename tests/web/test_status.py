@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.errors import ProtocolViolation
@@ -22,6 +26,11 @@ from twistedp2p.web.status import (
     parse_why,
 )
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
 FULL = {
     "version": "0.1.0",
     "api": 1,
@@ -102,6 +111,19 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(parse_status({"folder": "/x"}), Status("/x"))
         self.assertEqual(parse_status({"folder": "/x", "later": 1, "state": "resting"}).state, "resting")
         self.assertEqual(parse_status({"folder": "/x", "rates": {}}).rates, Rates())
+
+    @given(st.data())
+    def test_any_answer(self, data: st.DataObject) -> None:
+        """Whatever stands in one place of an answer, it is understood, or an error of ours."""
+        answer: dict[str, Any] = dict(FULL)
+        field = data.draw(st.sampled_from(sorted(FULL)))
+        answer[field] = data.draw(JSON)
+        for parse in (parse_status, parse_why):
+            for said in (answer, answer[field]):
+                try:
+                    parse(said)
+                except ProtocolViolation as error:
+                    self.assertIn("of another version", str(error))
 
     def test_not_a_status(self) -> None:
         """Anything else is an error of ours, not a crash."""
