@@ -3,6 +3,7 @@
     tracker/        key and address of the tracker; `tracker.service` writes them
     invite          the default invite, for a peer that names no share (0600)
     folders.json    the folders that are members here, with the share, the mark and the stamp of each
+    files/          keys of file servers, and the one of receivers (0600)
     sockets/        control sockets of `twistedp2p run`, and of folders whose own path is too long for one
     run.lock        held by the process that serves all folders
     lock            held while `folders.json` is changed

@@ -221,6 +221,9 @@ LISTING_NAMES = 20_000
 """Names of one folder that a listing holds at a time: a longer folder is read again for each so many of them."""
 NEXT_ADDRESS = 0.5
 """The next address of a server is tried when one has not answered for this long, seconds (RFC 8305 advises 0.25)."""
+DIALLED_ANEW = 10.0
+"""A receiver that dials a sender again after this long, seconds, gave up what it dialled before; it tries several
+addresses within this."""
 FILES_PATIENCE = 300.0
 """A server that can not be reached is dialled again and again for this long, seconds, before its client gives up."""
 DOWNLOAD_RANGE = 16 * DATA_SENT_BYTES

@@ -399,6 +399,23 @@ class MovingTests(SynchronousTestCase):
         self.assertEqual((end["files"], end["files_done"], end["files_failed"], end["files_skipped"]), (4, 2, 1, 1))
         self.assertEqual((end["bytes_resumed"], end["bytes_moved"], end["seconds"]), (2_000_000, 28_000_000, 2.8))
 
+    def test_another_name(self) -> None:
+        """Where a file came under another name than its own that is said, in whatever way; quietly not at all."""
+        event = FileEvent(What.DONE, "a/no\x1bte", 5, 5, target="a/no\x1bte (2)")
+        sentence = "a/no\\x1bte exists with other content; received as no\\x1bte (2).\n"
+        for quiet in (False, True):
+            with contextlib.redirect_stderr(io.StringIO()) as said:
+                moving_on("received", as_json=False, quiet=quiet, clock=self.clock.seconds).event(event, Totals())
+            self.assertEqual(said.getvalue(), "" if quiet else sentence)
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            moving_on("received", as_json=True, quiet=False, clock=self.clock.seconds).event(event, Totals())
+        self.assertEqual(json.loads(out.getvalue())["target"], "a/no\x1bte (2)")
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            bars = Bars("received", self.clock.seconds)
+            bars.event(event, Totals())
+            bars.end(Totals())
+        self.assertIn("received as no\\x1bte (2).", said.getvalue())
+
     def test_json_of_all(self) -> None:
         """A script hears first what was asked for, and how far all of it is at most four times a second."""
         moving = moving_on("fetched", as_json=True, quiet=False, clock=self.clock.seconds)

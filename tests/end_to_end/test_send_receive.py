@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.processes import Machine, Process, put, tree
+from twistedp2p.home import Home
 from twistedp2p.identity.files_code import SendCode
 
 BIG = 60_000_000
@@ -140,6 +141,71 @@ def test_kill_the_receiver(desk: Desk) -> None:
     assert (desk.theirs / "big").read_bytes() == data
 
 
+def test_only_who_began_goes_on(desk: Desk) -> None:
+    """Who has the code too is told that somebody else receives, or began to; who began is known, and goes on."""
+    data = random.randbytes(BIG)
+    put(desk.mine, {"big": data})
+    sending = desk.send("mine/big")
+    receiving = desk.receive("--yes")
+    desk.machine.wait(lambda: size_of_part(desk.theirs) >= BIG // 10, "something came")
+    receiving.send(signal.SIGSTOP)
+    assert "This machine receives by this code already" in refused(desk)
+    mine, desk.machine.home = desk.machine.home, Home(desk.machine.base / "elsewhere")
+    assert "Somebody else receives it at this moment" in refused(desk)
+    receiving.kill()
+    desk.machine.wait(lambda: '"disconnected"' in sending.text(), "the sender notices")
+    assert "Somebody else began to receive it" in refused(desk)
+    desk.machine.home = mine
+    end = desk.received()[-1]
+    assert end["bytes_resumed"] >= BIG // 10
+    assert sending.ended() == 0
+    assert (desk.theirs / "big").read_bytes() == data
+
+
+def refused(desk: Desk) -> str:
+    """Receive once more, which must fail; return the one line that is said."""
+    receiving = desk.receive("--yes")
+    assert receiving.ended() == 1
+    (line,) = receiving.text().splitlines()
+    return line
+
+
+def test_kill_the_sender(desk: Desk) -> None:
+    """When the sender is killed the receiver gives up after the time that it was told, with one sentence."""
+    put(desk.mine, {"big": random.randbytes(BIG)})
+    sending = desk.send("mine/big")
+    receiving = desk.receive("--yes", "--give-up", "1")
+    desk.machine.wait(lambda: size_of_part(desk.theirs) >= BIG // 10, "something came")
+    sending.kill()
+    assert receiving.ended() == 1
+    (said,) = [line for line in receiving.text().splitlines() if not line.startswith("{")]
+    assert said.startswith("twistedp2p: 127.0.0.1:") and "can not be reached" in said
+    assert size_of_part(desk.theirs) >= BIG // 10
+
+
+def test_a_file_changes_while_it_is_received(desk: Desk) -> None:
+    """Of what was agreed to a file that changes meanwhile fails, and both ends name it; the others arrive."""
+    put(desk.mine, {"big": random.randbytes(BIG), "small": b"small"})
+    sending = desk.send("mine/big", "mine/small")
+    with desk.asked() as (receiving, type_line):
+        type_line("y")
+        desk.machine.wait(lambda: size_of_part(desk.theirs) >= BIG // 10, "something came")
+        with (desk.mine / "big").open("ab") as file:
+            file.write(b"more")
+        assert receiving.ended() == 1, receiving.text()
+    failed = [event for event in events(receiving.text()) if event["event"] == "failed"]
+    assert [(event["path"], event["code"]) for event in failed] == [("big", "file-changed")]
+    assert {path: data for path, data in tree(desk.theirs).items() if not path.endswith(".part")} == {
+        "small": (b"small", False)
+    }
+    troubles = [event["text"] for event in events(sending.text()) if event["event"] == "trouble"]
+    assert troubles == ["big changed after it was listed, and was not sent as it is now."]
+    assert sending.running()
+    desk.received()
+    assert sending.ended() == 0
+    assert (desk.theirs / "big").read_bytes() == (desk.mine / "big").read_bytes()
+
+
 def test_nothing_is_overwritten(desk: Desk) -> None:
     """Where another file has the name, the new one gets a free one, is left out, or replaces it, as was said."""
     put(desk.mine, {"note.txt": b"new"})
@@ -149,7 +215,8 @@ def test_nothing_is_overwritten(desk: Desk) -> None:
     assert sending.ended() == 0
     assert tree(desk.theirs) == {"note.txt": (b"old", False)}
     sending = desk.send("mine/note.txt")
-    desk.received()
+    done = [event for event in desk.received() if event["event"] == "done"]
+    assert [(event["path"], event["target"]) for event in done] == [("note.txt", "note (2).txt")]
     assert sending.ended() == 0
     assert tree(desk.theirs) == {"note.txt": (b"old", False), "note (2).txt": (b"new", False)}
     sending = desk.send("mine/note.txt")

@@ -61,6 +61,8 @@ class _Lines:
         """See `Moving`."""
         if event.what is What.FAILED:
             click.echo(f"twistedp2p: {shown(event.path)}: {shown(str(event.error))}", err=True)
+        elif event.what is What.DONE and event.target and not self._quiet:
+            click.echo(_elsewhere(self._verb, event), err=True)
 
     def end(self, totals: Totals) -> None:
         """See `Moving`."""
@@ -103,6 +105,8 @@ class Bars(_Lines):
         if event.what is What.FAILED:
             said = f"{shown(event.path)}: {shown(str(event.error))}"
             self._progress.console.print(said, markup=False, highlight=False)
+        elif event.what is What.DONE and event.target:
+            self._progress.console.print(_elsewhere(self._verb, event), markup=False, highlight=False)
         if event.what in (What.BEGUN, What.MOVED):
             task = self._tasks.get(event.path)
             if task is None and len(self._tasks) < _BARS and event.size >= _BAR_BYTES:
@@ -168,6 +172,8 @@ class _Json:
         said: dict[str, object] = {"event": event.what.value, "path": event.path, "size": event.size}
         if event.what in (What.BEGUN, What.MOVED):
             said["done"] = event.done
+        if event.target:
+            said["target"] = event.target
         if event.error is not None:
             said |= {"code": event.error.code, "error": str(event.error)}
         _print(said)
@@ -191,6 +197,11 @@ class _Json:
 
 def _print(said: dict[str, object]) -> None:
     click.echo(json.dumps(said))
+
+
+def _elsewhere(verb: str, event: FileEvent) -> str:
+    """Say under which name a file came whose own is taken."""
+    return f"{shown(event.path)} exists with other content; {verb} as {shown(event.target.rpartition('/')[2])}."
 
 
 def _summary(verb: str, totals: Totals, seconds: float) -> str:

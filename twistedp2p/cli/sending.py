@@ -18,6 +18,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
+from twistedp2p.cli.receivers import Receivers
 from twistedp2p.errors import BadAddress, ConnectionFull
 from twistedp2p.framing.addresses import Advertised, candidates
 from twistedp2p.framing.network import FILES_ALPN
@@ -108,9 +109,7 @@ class Sending:
             self._factory, self._network, listen=listen, port=0, advertise=advertise, what="The sender"
         )
         self._meeting: Meeting | None = None
-        self._receiver = b""
-        self._live: set[FilesServerProtocol] = set()
-        self._is_over = False
+        self._receivers: Receivers[FilesServerProtocol] = Receivers(many=many)
         self._sent_before = 0
 
     @property
@@ -158,7 +157,7 @@ class Sending:
 
     async def stop(self) -> None:
         """Let nobody in any more, and say goodbye."""
-        self._is_over = True
+        self._receivers.is_over = True
         if self._meeting is not None:
             await self._meeting.stop()
         await self._host.stop()
@@ -175,25 +174,22 @@ class Sending:
 
     def _opened(self, connection: FilesServerProtocol) -> None:
         """Somebody who has the code is there: the first is served, others are told to wait or to go."""
-        if self._is_over:
-            connection.refuse(ConnectionFull("It was received already; ask for it to be sent again."))
+        why = self._receivers.why_not(connection.node)
+        if why is not None:
+            connection.refuse(ConnectionFull(why))
             return
-        if not self._many and self._live and connection.node != self._receiver:
-            connection.refuse(ConnectionFull("Somebody else receives it at this moment; this code works once."))
-            return
-        # One receiver may have several connections for a moment: it dialled more than one address.
-        if connection.node != self._receiver or not self._live:
+        if self._receivers.is_new(connection.node):
             self.news.joined(connection.name)
-        self._receiver = connection.node
-        self._live.add(connection)
+        for dead in self._receivers.came(connection, connection.node, self._reactor.seconds()):
+            dead.abort("its receiver dialled again")
         connection.ended.addCallback(lambda _: self._gone(connection))
 
     def _gone(self, connection: FilesServerProtocol) -> None:
         self._sent_before += connection.bytes_out
-        self._live.discard(connection)
-        if not self._live:
+        self._receivers.went(connection, connection.bytes_out)
+        if not self._receivers:
             self.news.left(connection.name)
-            if self._is_over and not self.ended.called:
+            if self._receivers.is_over and not self.ended.called:
                 self.ended.callback(self.deliveries > 0)
 
     def _received(self, files: int, size: int, accepted: bool) -> None:
@@ -201,7 +197,7 @@ class Sending:
             self.deliveries += 1
         if not self._many:
             # It ends when the receiver has hung up: our answer must reach it.
-            self._is_over = True
+            self._receivers.is_over = True
 
     def _troubled(self, text: str) -> None:
         self.news.trouble(text)

@@ -169,6 +169,8 @@ class FetchingTests(DownloadsTestCase):
         for _ in range(2):
             self.fetch(taken=Taken.RENAME)
             self.assertEqual(sorted(os.listdir(self.to)), ["big", "big (2)", "note (2).txt", "note.txt"])
+            ends = {event.path: event.target for event in self.events if event.what in (What.DONE, What.SKIPPED)}
+            self.assertEqual(ends, {"big": "big (2)", "note.txt": "note (2).txt"})
         self.assertEqual((self.to / "note (2).txt").read_bytes(), b"theirs")
         self.assertEqual((self.to / "note.txt").read_bytes(), b"mine")
         self.write("note.txt", b"theirs again")

@@ -126,7 +126,8 @@ class Ledger:
     def _done(self, file: Pending, what: What) -> None:
         self._forget(file)
         self.totals.files_done += 1
-        self.heard(FileEvent(what, file.path, file.entry.size, file.entry.size))
+        target = "" if file.target == file.wanted else b"/".join(file.target).decode(errors="replace")
+        self.heard(FileEvent(what, file.path, file.entry.size, file.entry.size, target=target))
         self._room[file.priority].freed()
 
     def failed(self, file: Pending, error: TwistedP2PError) -> None:

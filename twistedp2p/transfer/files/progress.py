@@ -23,13 +23,17 @@ class What(Enum):
 
 @frozen
 class FileEvent:
-    """Something happened to one file: its path at the server, its size, and how many bytes of it are done."""
+    """Something happened to one file: its path at the server, its size, and how many bytes of it are done.
+
+    `target` is the path that it has here, if that is another one than was wanted: that name is taken.
+    """
 
     what: What
     path: str
     size: int
     done: int = 0
     error: TwistedP2PError | None = None
+    target: str = ""
 
 
 @define
