@@ -90,7 +90,8 @@ def test_files_and_folders(desk: Desk) -> None:
     (desk.mine / "photos/empty").mkdir()
     (desk.mine / "photos/link").symlink_to("/etc/passwd")
     sending = desk.send("mine/a b.txt", "mine/photos")
-    end = desk.received()[-1]
+    start, *_, end = desk.received()
+    assert start == {"event": "start", "to": str(desk.theirs), "files": 3, "bytes": 3_000_506}
     assert (end["files"], end["files_done"], end["files_failed"]) == (3, 3, 0)
     assert sending.ended() == 0, sending.text()
     (desk.mine / "photos/link").unlink()

@@ -90,13 +90,7 @@ class Session:
 
     async def ask(self, question: Callable[[FilesConnection], Deferred[T]]) -> T:
         """Ask until there is an answer, over a new connection if one breaks."""
-        while True:
-            connection = await self.client.connected()
-            try:
-                return await question(connection)
-            except TwistedP2PError as error:
-                if not is_passing(error):
-                    raise
+        return await self.client.answer(question)
 
     async def entries(self, path: str, *, deep: bool = False, pattern: str = "") -> AsyncIterator[Sequence[FileEntry]]:
         """Yield what the server lists, some thousand at a time; what it must not list is refused.

@@ -138,6 +138,8 @@ class _Receiving:
     async def _fetch(self, session: Session, offer: Proposal, taken: Taken) -> int:
         """Fetch what is offered; whoever was asked gets what they agreed to, and nothing else."""
         moving = moving_on("received", as_json=self.as_json, quiet=self.quiet)
+        to = str(self.to.expanduser().absolute())
+        moving.start({"to": to, "files": offer.files, "bytes": offer.bytes})
         fetching = Fetching(session, self.to, moving, taken=taken, as_listed=self.asks)
         try:
             await session.in_thread(check_room, fetching.disk, offer.needed[taken])
