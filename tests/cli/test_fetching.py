@@ -13,8 +13,8 @@ from tests.transfer.files.serving import ServingTestCase
 from tests.transfer.nodes import device
 from twistedp2p import limits
 from twistedp2p.cli.fetching import Fetching
+from twistedp2p.cli.interruptible import NOTHING
 from twistedp2p.cli.moving import moving_on
-from twistedp2p.cli.reaching import NOTHING
 from twistedp2p.errors import NoSuchFile
 from twistedp2p.transfer.files.client import FilesClient
 from twistedp2p.transfer.files.downloads import Taken
