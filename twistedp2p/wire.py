@@ -41,10 +41,14 @@ class Codec:
 
     def encode(self, message: object) -> bytes:
         """Return the frame of `message`; KeyError if it is not of this conversation."""
+        return b"".join(self.encode_parts(message))
+
+    def encode_parts(self, message: object) -> tuple[bytes, bytes | memoryview]:
+        """Return the frame of `message` in two parts, so that long bytes need not be copied to be put behind others."""
         head = self._numbers[type(message)]
         if isinstance(message, Data):
-            return b"".join((head, message.request.to_bytes(4, "big"), message.payload))
-        return head + self._encode(message)
+            return head + message.request.to_bytes(4, "big"), message.payload
+        return head, self._encode(message)
 
     def decode(self, frame: bytes) -> object:
         """Return the message of `frame`.

@@ -325,13 +325,14 @@ class FrameProtocol(Int32StringReceiver):
 
     def _write_some(self, messages: Iterator[object], done: Deferred[None]) -> None:
         """Write the next messages of a stream, some at a time: every write is a turn through TLS and the reactor."""
-        frames: list[bytes] = []
+        frames: list[bytes | memoryview] = []
         size = 0
         whole = True
         for message in messages:
-            frame = self._codec.encode(message)
-            frames += (len(frame).to_bytes(_PREFIX, "big"), frame)
-            size += _PREFIX + len(frame)
+            head, rest = self._codec.encode_parts(message)
+            length = len(head) + len(rest)
+            frames += (length.to_bytes(_PREFIX, "big"), head, rest)
+            size += _PREFIX + length
             if size >= limits.FRAMES_BYTES:
                 whole = False
                 break

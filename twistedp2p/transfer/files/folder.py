@@ -69,6 +69,10 @@ class ServedFolder:
         """See `FileSource.open`."""
         return self._in_thread(self._open, path, token)
 
+    def read_range(self, path: str, token: bytes, offset: int, length: int) -> Deferred[bytes]:
+        """See `FileSource.read_range`."""
+        return self._in_thread(self._read_range, path, token, offset, length)
+
     def read_small(self, files: Sequence[tuple[str, bytes]]) -> Deferred[list[SmallFile | TwistedP2PError]]:
         """See `FileSource.read_small`."""
         return self._in_thread(self._read_small, files)
@@ -119,6 +123,15 @@ class ServedFolder:
                 opened.close()
                 raise
             return _Opened(path, opened, stat, self._in_thread, lambda at, data: self._was_read(token, stat, at, data))
+
+    def _read_range(self, path: str, token: bytes, offset: int, length: int) -> bytes:
+        opened = self._open(path, token)
+        try:
+            if offset + length > opened.size:
+                raise FileChanged(f"{path} is shorter than that.")
+            return opened.read_and_hash(offset, length)
+        finally:
+            opened.let_go()
 
     def _was_read(self, token: bytes, stat: Stat, offset: int, data: bytes) -> None:
         """Hash what is read for somebody: nearly always the hash is what is asked for next."""
@@ -269,7 +282,7 @@ class _Opened:
 
     def read(self, offset: int, length: int) -> Deferred[bytes]:
         """See `OpenedFile.read`."""
-        return self._in_thread(self._read_and_hash, offset, length)
+        return self._in_thread(self.read_and_hash, offset, length)
 
     def hash_into(self, hasher: blake3, offset: int, length: int) -> int:
         """Hash these bytes, in a worker thread; return how many they were."""
@@ -277,7 +290,8 @@ class _Opened:
             hasher.update(self._read(at, min(limits.READ_BYTES, offset + length - at)))
         return length
 
-    def _read_and_hash(self, offset: int, length: int) -> bytes:
+    def read_and_hash(self, offset: int, length: int) -> bytes:
+        """Return these bytes, in a worker thread."""
         data = self._read(offset, length)
         self._was_read(offset, data)
         return data
@@ -293,8 +307,9 @@ class _Opened:
 
     def close(self) -> None:
         """See `OpenedFile.close`."""
-        self._in_thread(self._close).addErrback(lambda _: None)
+        self._in_thread(self.let_go).addErrback(lambda _: None)
 
-    def _close(self) -> None:
+    def let_go(self) -> None:
+        """Close it, in a worker thread."""
         with self._reading:
             self._opened.close()

@@ -136,6 +136,14 @@ class Offer:
             return fail(error)
         return top.served.open(inside, token).addErrback(self._failed, path)
 
+    def read_range(self, path: str, token: bytes, offset: int, length: int) -> Deferred[bytes]:
+        """See `FileSource.read_range`."""
+        try:
+            _, top, inside = self._find(path)
+        except TwistedP2PError as error:
+            return fail(error)
+        return top.served.read_range(inside, token, offset, length).addErrback(self._failed, path)
+
     def read_small(self, files: Sequence[tuple[str, bytes]]) -> Deferred[list[SmallFile | TwistedP2PError]]:
         """See `FileSource.read_small`."""
         by_top: dict[str, list[tuple[int, str, bytes]]] = {}

@@ -58,7 +58,7 @@ from twistedp2p.transfer.files.messages import (
 from twistedp2p.transfer.files.puts import Puts
 from twistedp2p.transfer.files.source import FileSource, SmallFile, WritableSource
 from twistedp2p.transfer.liveness import Liveness
-from twistedp2p.transfer.stream import Stream
+from twistedp2p.transfer.stream import PIECE_BYTES, Stream
 
 __all__ = ["Access", "FilesServerProtocol"]
 
@@ -237,6 +237,10 @@ class FilesServerProtocol(FrameProtocol):
             await self._stream.send(iter((Listed(asked.request, tuple(page)),)))
 
     async def _range(self, asked: ReadRange) -> None:
+        if asked.length <= PIECE_BYTES:
+            data = await self._source.read_range(_checked(asked.path), asked.token, asked.offset, asked.length)
+            await self._stream.send(self._stream.frames(asked.request, data))
+            return
         opened = await self._source.open(_checked(asked.path), asked.token)
         try:
             if asked.offset + asked.length > opened.size:

@@ -50,6 +50,12 @@ class FileSource(Protocol):
     def open(self, path: str, token: bytes) -> Deferred[OpenedFile]:
         """Open a file; fails with `NoSuchFile` or `FileChanged`."""
 
+    def read_range(self, path: str, token: bytes, offset: int, length: int) -> Deferred[bytes]:
+        """Return a range of a file that is short enough to be held; fails as `open` does, and beyond its end.
+
+        It costs one turn in a worker thread, where opening, reading and closing take three.
+        """
+
     def read_small(self, files: Sequence[tuple[str, bytes]]) -> Deferred[list[SmallFile | TwistedP2PError]]:
         """Return small files by (path, token), each with its content id, or why not."""
 
