@@ -14,8 +14,9 @@ from twistedp2p.cli.proposal import SHOWN, Proposal, check_room
 from twistedp2p.disk.real import RealDisk
 from twistedp2p.errors import NoSpace
 from twistedp2p.testing.faults import DiskFaults, FaultyDisk
-from twistedp2p.transfer.files.local import make_part, source_of
+from twistedp2p.transfer.files.local import source_of
 from twistedp2p.transfer.files.messages import FileEntry
+from twistedp2p.transfer.files.parts import make_part
 from twistedp2p.transfer.files.present import Taken
 
 OLD = 1_600_000_000 * 10**9

@@ -3,7 +3,7 @@
     add -> waits -> is it here already? -> small ones by the batch, others by ranges -> in place, verified
 
 Whose range is asked for next, `fair` says. At most `limits.CONNECTION_BYTES_IN_FLIGHT` bytes are asked for and not
-stored, however many files there are. A file is written in order to a part beside its target, see `local`; what came
+stored, however many files there are. A file is written in order to a part beside its target, see `parts`; what came
 before a connection broke is kept, and the rest is asked for over the next one.
 
     downloads   what the caller says, and what is next

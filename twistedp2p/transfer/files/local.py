@@ -1,4 +1,4 @@
-"""Where fetched files go on this disk: parts beside their targets, verified, then renamed. Blocks: for worker threads.
+"""Where fetched files go on this disk: their names, what has them already, and what the disk says in words. Blocks.
 
 A part is called `.NAME.tp2p-HASH.part`, where HASH stands for the server, the path and the state of the file there, and
 its length says how much is here, in order: whoever fetches the same file again goes on from there.
@@ -10,34 +10,25 @@ import contextlib
 import errno
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from threading import Lock
 
-from attrs import frozen
 from blake3 import blake3
 
 from twistedp2p import limits
-from twistedp2p.disk.seam import Disk, FileKind, Name, OpenFile
-from twistedp2p.errors import AlreadyThere, CorruptContent, NoSpace, NoSuchFile, NotWritable, TwistedP2PError
-from twistedp2p.transfer.chunking import content_id_of
+from twistedp2p.disk.seam import Disk, FileKind, Name
+from twistedp2p.errors import AlreadyThere, NoSpace, NoSuchFile, NotWritable
 from twistedp2p.transfer.files.messages import FileEntry
 from twistedp2p.transfer.files.on_disk import make_folders
-from twistedp2p.transfer.files.uploads import reserve
 from twistedp2p.transfer.hashing import hasher_of
 
 __all__ = [
-    "LocalPart",
-    "Small",
-    "flush",
     "free_name",
     "hash_of",
     "in_local_words",
     "make_local_folder",
-    "make_part",
     "numbered_names",
     "part_name",
-    "place_small",
+    "put_in_place",
     "sizes_of",
-    "small_here",
     "source_of",
 ]
 
@@ -88,18 +79,6 @@ def _size_of(disk: Disk, target: Name) -> int | None:
     return stat.size if stat.kind is FileKind.FILE else -1
 
 
-def small_here(disk: Disk, files: Sequence[tuple[Name, int]]) -> list[tuple[int | None, bytes | None]]:
-    """Return for each target what `sizes_of` does, and the content id if that is the size that is given with it."""
-    found: list[tuple[int | None, bytes | None]] = []
-    for (target, wanted), size in zip(files, sizes_of(disk, [target for target, _ in files]), strict=True):
-        content = None
-        if size == wanted:
-            with contextlib.suppress(TwistedP2PError):  # whoever needs it asks again, and hears why
-                content = hash_of(disk, target)
-        found.append((size, content))
-    return found
-
-
 def hash_of(disk: Disk, target: Name) -> bytes:
     """Return the content id of a file."""
     with in_local_words(target), disk.open(target) as opened:
@@ -141,179 +120,6 @@ def make_local_folder(disk: Disk, name: Name) -> None:
     """Make a folder and those above it, as far as they are missing."""
     with in_local_words(name):
         make_folders(disk, name)
-
-
-class LocalPart:
-    """A file that is being fetched; made by `make_part`. One thread at a time."""
-
-    def __init__(self, disk: Disk, target: Name, name: Name, file: OpenFile, size: int) -> None:
-        self.target = target
-        self.size = size
-        self.offset = 0
-        """How much is here."""
-        self._disk = disk
-        self._name = name
-        self._file: OpenFile | None = file
-        self._hasher = blake3()
-        self._busy = Lock()
-
-    def recover(self) -> None:
-        """Hash what an earlier try left."""
-        assert self._file is not None
-        here = self._file.stat().size
-        if here > self.size:
-            self._file.resize(0)
-            here = 0
-        self._hasher = hasher_of(self._file, here)
-        self.offset = here
-
-    def write(self, data: Sequence[bytes | memoryview]) -> int:
-        """Append bytes, unless it was closed meanwhile; return how much is here now."""
-        with in_local_words(self.target), self._busy:
-            if self._file is None:
-                return self.offset
-            joined = b"".join(data)
-            self._file.write_at(self.offset, joined)
-            self._hasher.update(joined)
-            self.offset += len(joined)
-            return self.offset
-
-    @property
-    def content(self) -> bytes:
-        """The content id of what is here."""
-        return self._hasher.digest()
-
-    def finish(self, content: bytes, mtime_ns: int, executable: bool, overwrite: bool) -> None:
-        """Verify the whole and put it in place; raises CorruptContent, and removes it, if it is not that content.
-
-        Raises `AlreadyThere` if something else took the name; then the part stays.
-        """
-        with in_local_words(self.target), self._busy:
-            assert self._file is not None
-            if self.content != content:
-                self._close()
-                self._disk.unlink(self._name)
-                raise CorruptContent("What came is not what the server has; it is fetched anew.")
-            if executable:
-                self._file.set_mode(self._file.stat().mode | (self._file.stat().mode & 0o444) >> 2)
-            self._file.set_mtime(mtime_ns)
-            self._file.sync()
-            self._close()
-            put_in_place(self._disk, self._name, self.target, overwrite, self.target)
-            self._disk.sync_folder(self.target[:-1])
-
-    def close(self) -> None:
-        """Let go of it; what is here stays."""
-        with self._busy:
-            if self._file is not None:
-                self._close()
-                if not self.offset:
-                    self._disk.unlink(self._name)
-
-    def drop(self) -> None:
-        """Let go of it, and remove what is here."""
-        with self._busy:
-            if self._file is not None:
-                self._close()
-                self._disk.unlink(self._name)
-
-    def _close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
-
-
-def make_part(disk: Disk, target: Name, source: bytes, size: int) -> LocalPart:
-    """Return the part of `target`, begun anew or gone on with; raises `NoSpace`."""
-    with in_local_words(target):
-        make_folders(disk, target[:-1])
-        name = part_name(target, source)
-        try:
-            file = disk.open_part(name)
-        except FileNotFoundError:
-            file = disk.create(name)
-        part = LocalPart(disk, target, name, file, size)
-        try:
-            part.recover()
-            if disk.space().free - reserve(disk) < size - part.offset:
-                shown = b"/".join(target).decode(errors="replace")
-                raise NoSpace(f"There is not enough room here for {shown}: {size - part.offset:,} bytes are missing.")
-        except BaseException:
-            part.close()
-            raise
-        return part
-
-
-@frozen
-class Small:
-    """A small file that came whole."""
-
-    target: Name
-    content: bytes
-    """The content id that it should have."""
-    data: bytes
-    mtime_ns: int
-    executable: bool
-
-
-def flush(disk: Disk) -> None:
-    """Return when what `place_small` placed is on stable storage."""
-    try:
-        disk.sync_all()
-    except OSError as error:
-        why = error.strerror
-        raise NotWritable(f"The disk could not store all that was fetched ({why}); look after it.") from error
-
-
-def place_small(disk: Disk, files: Sequence[Small], overwrite: bool) -> list[TwistedP2PError | None]:
-    """Verify small files, write them and put them in place; return for each why that was not possible, or None.
-
-    They are not flushed one by one: `Disk.sync_all` does it for all.
-    """
-    outcomes: list[TwistedP2PError | None] = []
-    for folder, some in groupby(files, key=lambda file: file.target[:-1]):
-        together = list(some)
-        try:
-            with in_local_words(together[0].target):
-                make_folders(disk, folder)
-                inside = disk.enter(folder)
-        except TwistedP2PError as error:
-            outcomes += [error] * len(together)
-            continue
-        with contextlib.closing(inside):
-            outcomes += [_place(inside, file, overwrite) for file in together]
-    return outcomes
-
-
-def _place(folder: Disk, file: Small, overwrite: bool) -> TwistedP2PError | None:
-    """Write a small file into its folder; return why that is not possible, or None."""
-    try:
-        with in_local_words(file.target):
-            _write_small(folder, file, overwrite)
-    except TwistedP2PError as error:
-        return error
-    return None
-
-
-def _write_small(folder: Disk, file: Small, overwrite: bool) -> None:
-    if content_id_of(file.data) != file.content:
-        raise CorruptContent("What came is not what the server has.")
-    target = file.target[-1:]
-    name = part_name(target, file.content)
-    mode = 0o777 if file.executable else 0o666
-    try:
-        opened = folder.create(name, mode)
-    except FileExistsError:  # left by an earlier try
-        folder.unlink(name)
-        opened = folder.create(name, mode)
-    with opened:
-        opened.write_at(0, file.data)
-        opened.set_mtime(file.mtime_ns)
-    try:
-        put_in_place(folder, name, target, overwrite, file.target)
-    except AlreadyThere:
-        folder.unlink(name)
-        raise
 
 
 def put_in_place(disk: Disk, name: Name, target: Name, overwrite: bool, shown: Name) -> None:

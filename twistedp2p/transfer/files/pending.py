@@ -9,8 +9,8 @@ from twistedp2p.errors import TwistedP2PError
 from twistedp2p.transfer.files.client import FilesClient, is_passing
 from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.fair import Fair, Priority
-from twistedp2p.transfer.files.local import LocalPart
 from twistedp2p.transfer.files.messages import FileEntry
+from twistedp2p.transfer.files.parts import LocalPart
 
 __all__ = ["Flight", "Pending", "Range"]
 

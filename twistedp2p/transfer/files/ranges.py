@@ -10,8 +10,9 @@ from twistedp2p.transfer.files.client import is_passing
 from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.ledger import Ledger
-from twistedp2p.transfer.files.local import make_part, sizes_of, source_of
+from twistedp2p.transfer.files.local import sizes_of, source_of
 from twistedp2p.transfer.files.on_disk import InThread
+from twistedp2p.transfer.files.parts import make_part
 from twistedp2p.transfer.files.pending import Flight, Pending, Range
 from twistedp2p.transfer.files.present import Present
 from twistedp2p.transfer.files.tasks import Tasks

@@ -15,9 +15,9 @@ from twistedp2p.transfer.files.client import is_passing
 from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.ledger import Ledger
-from twistedp2p.transfer.files.local import Small, flush, place_small, small_here
 from twistedp2p.transfer.files.on_disk import InThread
 from twistedp2p.transfer.files.pending import Flight, Pending
+from twistedp2p.transfer.files.placing import Small, flush, place_small, small_here
 from twistedp2p.transfer.files.present import Present
 from twistedp2p.transfer.files.source import SmallFile
 from twistedp2p.transfer.files.tasks import Tasks
