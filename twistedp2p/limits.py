@@ -9,9 +9,9 @@ DATA_SENT_BYTES = DATA_BYTES - 9
 """Content in one Data frame as it is sent: with its header the frame is four whole TLS records, not a bit more."""
 FRAMES_BYTES = DATA_BYTES
 """Frames of one stream are written together up to this size: TLS and the reactor cost by the write."""
-SOCKET_READ_BYTES = 128 * 1024
-"""As much is read from a socket at a time, and as much may wait to be sent before its writer has to wait."""
-SOCKET_SEND_BYTES = 256 * 1024
+SOCKET_READ_BYTES = 512 * 1024
+"""Where named files move, as much is read from a socket at a time, and may wait before its writer has to wait."""
+SOCKET_SEND_BYTES = 1024 * 1024
 """As much is given to a socket at a time: more than waits, so that it leaves in one go."""
 FRAME_BYTES = DATA_BYTES + 512
 """Longest frame after the proof; the rest is the header of a Data frame."""

@@ -50,7 +50,7 @@ class Codec:
             return head + message.request.to_bytes(4, "big"), message.payload
         return head, self._encode(message)
 
-    def decode(self, frame: bytes) -> object:
+    def decode(self, frame: bytes | memoryview) -> object:
         """Return the message of `frame`.
 
         Raises `UnknownType` for a type byte that this version does not know, `ProtocolViolation` for anything
@@ -75,7 +75,7 @@ class Codec:
         return self._decoders[number]
 
 
-def _decode_data(frame: bytes) -> Data:
+def _decode_data(frame: bytes | memoryview) -> Data:
     if not 5 <= len(frame) <= 5 + limits.DATA_BYTES:
         raise ProtocolViolation(f"a Data frame has {len(frame)} bytes")
     return Data(int.from_bytes(frame[1:5], "big"), memoryview(frame)[5:])

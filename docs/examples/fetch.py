@@ -18,7 +18,7 @@ from twistedp2p.transfer.files.service import FileServerService
 
 
 async def fetch(reactor, invite, to):
-    network = TLSNetwork(reactor, DeviceKey.generate())
+    network = TLSNetwork(reactor, DeviceKey.generate(), long_streams=True)
     client = FilesClient.of_invite(network, invite, name="me")
 
     def heard(event):  # it has begun, moved (now and then), and is at last done, skipped or failed

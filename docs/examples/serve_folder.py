@@ -15,7 +15,7 @@ from twistedp2p.transfer.files.service import FileServerService
 
 async def list_all(reactor, invite):
     """Return what a server has, path and size, in any program that was given the invite."""
-    network = TLSNetwork(reactor, DeviceKey.generate())
+    network = TLSNetwork(reactor, DeviceKey.generate(), long_streams=True)
     client = FilesClient.of_invite(network, invite, name="me")
     found = []
     try:

@@ -158,7 +158,7 @@ class SocketTests(TestCase):
     timeout = 20
 
     async def test_both_ends(self) -> None:
-        """Both ends of a real connection send at once, read much at a time, and a long stream arrives byte-exact."""
+        """Both ends of a connection send at once, one for long streams reads more at a time, and every byte arrives."""
         data = bytes(range(256)) * 16_384
         server, client = Collects(len(data)), Collects(len(data))
         listening, dialling = Factory.forProtocol(Protocol), Factory.forProtocol(Protocol)
@@ -169,7 +169,11 @@ class SocketTests(TestCase):
         )
         self.addCleanup(port.stopListening)
         where = port.getHost().port  # type: ignore[attr-defined]
-        found = await TLSNetwork(reactor, CLIENT).client("127.0.0.1", where, alpn=FILES_ALPN).connect(dialling)
+        found = (
+            await TLSNetwork(reactor, CLIENT, long_streams=True)
+            .client("127.0.0.1", where, alpn=FILES_ALPN)
+            .connect(dialling)
+        )
         self.assertIs(found, client)
         for end in (client, server):
             assert end.transport is not None
@@ -181,7 +185,7 @@ class SocketTests(TestCase):
         for end in (client, server):
             bare: Any = end.transport.transport  # type: ignore[union-attr]
             self.assertTrue(bare.getTcpNoDelay())
-            self.assertEqual(bare.bufferSize, limits.SOCKET_READ_BYTES)
+            self.assertEqual(bare.bufferSize, limits.SOCKET_READ_BYTES if end is client else 65_536)
             self.assertTrue(bare.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         client.transport.abortConnection()  # type: ignore[union-attr]
         await client.gone

@@ -166,7 +166,7 @@ def with_server(
     """
 
     async def main(reactor: Any) -> int:
-        network = TLSNetwork(reactor, device or DeviceKey.generate())
+        network = TLSNetwork(reactor, device or DeviceKey.generate(), long_streams=True)
         client = FilesClient(
             network,
             source.places,

@@ -95,7 +95,7 @@ class Sending:
         self._device = DeviceKey.generate(entropy)
         self._secret = entropy(SECRET_BYTES)
         self._keys = ShareKeys.derive(self._secret, portable=False)
-        self._network = TLSNetwork(reactor, self._device)
+        self._network = TLSNetwork(reactor, self._device, long_streams=True)
         self.offer = Offer(reactor, self._in_thread, blake3(self._secret).digest(), self._received, self._troubled)
         self._factory = FilesFactory(
             self._network,

@@ -247,20 +247,28 @@ class FrameProtocol(Int32StringReceiver):
             self._held_back.append(data)
             return
         if self._held_back:
-            self._held_back.append(data)
-            data = b"".join(self._held_back)
+            data = b"".join((*self._held_back, data))
             self._held_back.clear()
         self._parsing = True
         try:
-            super().dataReceived(data)
+            if self._wanted and len(data) == self._wanted and not self.paused:
+                self.stringReceived(memoryview(data)[_PREFIX:])
+            else:
+                super().dataReceived(data)
         finally:
             self._parsing = False
         self._wanted = 0
         if self._incomplete and not self._deaf:
-            if not self._too_slow.is_set:
-                self._watch_rate()
-            if self._incomplete >= _PREFIX and not self.paused:
-                self._wanted = _PREFIX + int.from_bytes(self.recvd[:_PREFIX], "big")
+            self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Part of a frame is here: see that the rest comes, and put what is here aside until then."""
+        if not self._too_slow.is_set:
+            self._watch_rate()
+        if self._incomplete >= _PREFIX and not self.paused:
+            begun, self._unprocessed = self._unprocessed, b""
+            self._wanted = _PREFIX + int.from_bytes(begun[:_PREFIX], "big")
+            self._held_back.append(begun)
 
     def resumeProducing(self) -> None:
         """Read on. Twisted's would read the same bytes again if a message that is being handed on asked for it."""
@@ -270,7 +278,7 @@ class FrameProtocol(Int32StringReceiver):
         else:
             super().resumeProducing()
 
-    def stringReceived(self, string: bytes) -> None:
+    def stringReceived(self, string: bytes | memoryview) -> None:
         """Decode one frame and hand its message on."""
         if self._deaf:
             return

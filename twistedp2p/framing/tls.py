@@ -37,7 +37,7 @@ from zope.interface import implementer
 from twistedp2p import limits
 from twistedp2p.errors import NoCommonVersion
 from twistedp2p.framing.patience import Patience
-from twistedp2p.framing.transport import RecordTransport, TLSClientEndpoint, write_whole
+from twistedp2p.framing.transport import RecordTransport, StreamTransport, TLSClientEndpoint, write_whole
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.proof import EXPORTER_BYTES, EXPORTER_LABEL, Channel
 
@@ -88,7 +88,6 @@ class _ServerFactory(TLSMemoryBIOFactory):
     """Twisted's, except that the factory inside may turn a caller away by returning None."""
 
     noisy = False
-    protocol = RecordTransport
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Return the TLS side of the protocol inside; None if there is none."""
@@ -100,11 +99,20 @@ class TLSNetwork:
     """The real network: TCP, UNIX sockets and TLS 1.3 with the key of this device.
 
     `crowded` is called with the error when no more callers can be taken, and with None when they can; see `Patience`.
+    With `long_streams`, connections are made for long streams of bytes; see `StreamTransport`.
     """
 
-    def __init__(self, reactor: Any, key: DeviceKey, crowded: Callable[[OSError | None], None] | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        key: DeviceKey,
+        crowded: Callable[[OSError | None], None] | None = None,
+        *,
+        long_streams: bool = False,
+    ) -> None:
         self.clock: IReactorTime = reactor
         self._crowded = crowded
+        self._transport = StreamTransport if long_streams else RecordTransport
         self._reactor = reactor
         self._key = key
         self._creators: dict[str, _Creator] = {}
@@ -118,11 +126,12 @@ class TLSNetwork:
             endpoint = TCP6ClientEndpoint(self._reactor, host, port, timeout=limits.HANDSHAKE)
         else:
             endpoint = HostnameEndpoint(self._reactor, host, port, timeout=limits.HANDSHAKE)
-        return TLSClientEndpoint(self._creator(alpn), endpoint)
+        return TLSClientEndpoint(self._creator(alpn), endpoint, self._transport)
 
     def listen(self, endpoint: str, factory: IProtocolFactory, *, alpn: str) -> Deferred[IListeningPort]:
         """Listen on a Twisted endpoint description (tcp:, tcp6:, unix:), which says nothing of TLS."""
         wrapped = _ServerFactory(self._creator(alpn), False, factory)
+        wrapped.protocol = self._transport
         listening: Deferred[IListeningPort] = serverFromString(self._reactor, endpoint).listen(wrapped)
 
         def be_patient(port: IListeningPort) -> IListeningPort:

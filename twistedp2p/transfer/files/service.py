@@ -76,7 +76,7 @@ class FileServerService(Service):
 
     def _open(self) -> None:
         """Open the folder, and make what serves it; raises `FolderUnusable`."""
-        network = TLSNetwork(self._reactor, self.keys.device)
+        network = TLSNetwork(self._reactor, self.keys.device, long_streams=True)
         self._disk = RealDisk(os.fsencode(self._root))
         self._threads = Threads(self._reactor, _THREADS, "files")
         key = blake3(self.keys.secret, derive_key_context=_TOKENS).digest()
