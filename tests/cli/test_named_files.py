@@ -108,6 +108,13 @@ class SourceTests(SynchronousTestCase):
             result = run(*arguments)
             self.assertEqual(result.exit_code, 2, (arguments, result.output))
 
+    def test_one_input_for_two(self) -> None:
+        """Standard input gives SOURCE or the lines of --control, not both; what helps instead is said."""
+        for name in ("get", "put"):
+            result = run(name, "-", "a", "--control", stdin="host:1\na low\n")
+            self.assertEqual(result.exit_code, 2, result.output)
+            self.assertIn("TWISTEDP2P_SOURCE", result.output)
+
 
 class ParsingAQueueTests(SynchronousTestCase):
     """The lines of a queue."""

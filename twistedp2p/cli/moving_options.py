@@ -8,7 +8,7 @@ from typing import Any
 import click
 from attrs import frozen
 
-from twistedp2p.cli.reaching import give_up_option
+from twistedp2p.cli.reaching import SOURCE_FROM_INPUT, SOURCE_VARIABLE, give_up_option
 from twistedp2p.transfer.files.fair import Priority
 
 __all__ = ["MovingWish", "moving_options"]
@@ -45,6 +45,11 @@ def moving_options(function: Any) -> Any:
         give_up: float,
         **words: Any,
     ) -> Any:
+        if control and click.get_current_context().meta.get(SOURCE_FROM_INPUT):
+            raise click.UsageError(
+                "SOURCE and --control can not both come from standard input; give SOURCE as '@FILE', or '@' with "
+                f"{SOURCE_VARIABLE} set."
+            )
         wish = MovingWish(overwrite, Priority.named(priority), control, as_json, quiet, give_up)
         return function(*arguments, wish=wish, **words)
 

@@ -29,6 +29,7 @@ from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.messages import FileEntry
 
 __all__ = [
+    "SOURCE_FROM_INPUT",
     "SOURCE_VARIABLE",
     "Session",
     "Source",
@@ -41,6 +42,8 @@ __all__ = [
 P = ParamSpec("P")
 T = TypeVar("T")
 
+SOURCE_FROM_INPUT = "twistedp2p.source_from_input"
+"""Where the context of a command says whether SOURCE was read from standard input: then nothing else is."""
 SOURCE_VARIABLE = "TWISTEDP2P_SOURCE"
 """What SOURCE is when it is ``@``, or not given at all."""
 _ENTRIES_AT_ONCE = 5000
@@ -196,6 +199,7 @@ def _source(context: click.Context, parameter: click.Parameter, value: str | Non
                 f"Give SOURCE: the invite of a file server, '@FILE', '-', HOST:PORT, or '@' with {SOURCE_VARIABLE} set."
             )
     assert value is not None
+    context.meta[SOURCE_FROM_INPUT] = value == "-"
     return Source.parse(given_text(value, sys.stdin))
 
 
