@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twistedp2p import limits
 from twistedp2p.messages import Data
 
-__all__ = ["PIECE_BYTES", "Readable", "Stream"]
+__all__ = ["PIECE_BYTES", "Readable", "Stream", "data_of"]
 
 PIECE_BYTES = 16 * limits.DATA_SENT_BYTES
 """Bytes of a large content read in one go, some 1 MiB."""
@@ -70,9 +70,14 @@ class Stream:
             await self.send(self.frames(request, data), reading if offset < end else None)
 
     def frames(self, request: int, data: bytes) -> Iterator[object]:
-        """Yield `data` as `Data` messages."""
-        view = memoryview(data)
-        for offset in range(0, len(data), limits.DATA_SENT_BYTES):
-            payload = view[offset : offset + limits.DATA_SENT_BYTES]
-            self.sent += len(payload)
-            yield Data(request, payload)
+        """Yield `data` as `Data` messages, and count them as sent."""
+        for message in data_of(request, data):
+            self.sent += len(message.payload)
+            yield message
+
+
+def data_of(request: int, data: bytes) -> Iterator[Data]:
+    """Yield `data` as `Data` messages, whose frames are whole TLS records; nothing is copied."""
+    view = memoryview(data)
+    for offset in range(0, len(data), limits.DATA_SENT_BYTES):
+        yield Data(request, view[offset : offset + limits.DATA_SENT_BYTES])

@@ -47,6 +47,7 @@ from twistedp2p.transfer.files.messages import (
 )
 from twistedp2p.transfer.files.source import SmallFile
 from twistedp2p.transfer.liveness import Liveness
+from twistedp2p.transfer.stream import data_of
 
 __all__ = ["FilesConnection", "Put"]
 
@@ -331,11 +332,7 @@ class Put:
     def write(self, data: bytes) -> Deferred[None]:
         """Send the next bytes; the Deferred fires when the connection took them: wait for it."""
         self._connection.bytes_out += len(data)
-        view = memoryview(data)
-        frames = (
-            Data(self.number, bytes(view[at : at + limits.DATA_BYTES])) for at in range(0, len(data), limits.DATA_BYTES)
-        )
-        return self._connection.send_stream(frames)
+        return self._connection.send_stream(data_of(self.number, data))
 
     def end(self) -> None:
         """All was written."""
