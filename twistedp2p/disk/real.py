@@ -237,13 +237,14 @@ class RealDisk:
 
     def names(self, folder: Name, after: bytes, most: int, form: Callable[[bytes], bytes] = bytes) -> list[bytes]:
         """See `Disk.names`; memory is that of `most` names, however many there are."""
+        formed = form(after)
+        begin = (formed, after != formed, after)
         fd = self.open_folder(folder)
         try:
             with os.scandir(fd) as found:
                 names = (os.fsencode(entry.name) for entry in found)
-                formed = ((form(name), name) for name in names)
-                ordered = ((key, name != key, name) for key, name in formed if key > after)
-                return [name for _, _, name in nsmallest(most, ordered)]
+                ordered = ((key, name != key, name) for key, name in ((form(name), name) for name in names))
+                return [name for _, _, name in nsmallest(most, (one for one in ordered if one > begin))]
         finally:
             os.close(fd)
 

@@ -165,9 +165,10 @@ class Disk(Protocol):
         """Return all that is in `folder`, sorted by name: complete, or an error. Mount points are included."""
 
     def names(self, folder: Name, after: bytes, most: int, form: Callable[[bytes], bytes] = bytes) -> list[bytes]:
-        """Return the first `most` names in `folder` whose form comes after `after`: for folders of any length.
+        """Return the first `most` names in `folder` that come after the name `after`: for folders of any length.
 
-        They are sorted by their forms; of several of one form the name that is its own form comes first.
+        They are sorted by their forms; of several of one form the name that is its own form comes first. `after` need
+        not be there; b"" comes before all.
         """
 
     def stats(self, folder: Name, names: Sequence[bytes]) -> list[tuple[bytes, Stat]]:

@@ -65,14 +65,23 @@ class WalkTests(SynchronousTestCase):
                 disk.close()
 
     def test_two_names_that_travel_as_one(self) -> None:
-        """Of two names that differ only in their normal form that which is in form C is found; the other is told."""
-        with tempfile.TemporaryDirectory() as folder:
-            for name, data in (("e\u0301", b"decomposed"), ("\u00e9", b"composed")):
-                (Path(folder) / name).write_bytes(data)
-            disk = RealDisk(os.fsencode(folder))
-            left_out: list[str] = []
-            found = list(walk(disk, look(disk, ""), deep=True, left_out=lambda path, why: left_out.append(str(why))))
-            disk.close()
-        self.assertEqual([one.name for one in found], [("\u00e9".encode(),)])
-        self.assertEqual(len(left_out), 1)
-        self.assertIn("rename one of them", left_out[0])
+        """Of names that differ only in their normal form that in form C is found, the others are told, at any page."""
+        for at_once in (1, 2, 3, 4, 100):
+            with self.subTest(at_once=at_once), tempfile.TemporaryDirectory() as folder:
+                for name in ("a", "\u212b", "A\u030a", "\u00c5", "e\u0301", "z"):
+                    (Path(folder) / name).write_bytes(b"")
+                self.patch(limits, "LISTING_NAMES", at_once)
+                told: list[tuple[str, str]] = []
+                disk = RealDisk(os.fsencode(folder))
+
+                def hear(path: str, why: TwistedP2PError, told: list[tuple[str, str]] = told) -> None:
+                    told.append((path, str(why)))
+
+                found = list(walk(disk, look(disk, ""), deep=True, left_out=hear))
+                rest = [one.path for one in walk(disk, look(disk, ""), deep=True, after="\u00c5")]
+                disk.close()
+                self.assertEqual([one.path for one in found], ["a", "z", "\u00c5", "\u00e9"])
+                self.assertEqual(found[2].name, ("\u00c5".encode(),))
+                self.assertEqual(rest, ["\u00e9"])
+                self.assertEqual([path for path, _ in told], ["A\u030a", "\u212b"])
+                self.assertIn("rename one of them", told[0][1])

@@ -85,10 +85,9 @@ def walk(
 
 def _folder(disk: Disk, folder: Found, deep: bool, after: str, left_out: LeftOut) -> Iterator[Found]:
     first, _, rest = after.partition("/")
-    last = b""
+    last = before = first.encode()
     if first:
         path = f"{folder.path}/{first}" if folder.path else first
-        last = first.encode()
         for found in _looked_at(disk, folder, [locate(disk, path)[-1]], left_out):
             if deep and found.stat.kind is FileKind.FOLDER:
                 yield from _folder(disk, found, deep, rest, left_out)
@@ -99,7 +98,7 @@ def _folder(disk: Disk, folder: Found, deep: bool, after: str, left_out: LeftOut
             if _is_left_out(folder, error, left_out):
                 return
             raise
-        singles = _one_of_each_form(folder, names, left_out)
+        singles = _one_of_each_form(folder, names, before, left_out)
         for at in range(0, len(singles), _STATS_AT_ONCE):
             for found in _looked_at(disk, folder, singles[at : at + _STATS_AT_ONCE], left_out):
                 yield found
@@ -107,19 +106,24 @@ def _folder(disk: Disk, folder: Found, deep: bool, after: str, left_out: LeftOut
                     yield from _folder(disk, found, deep, "", left_out)
         if len(names) < limits.LISTING_NAMES:
             return
-        last = form_of(names[-1])
+        last, before = names[-1], form_of(names[-1])
 
 
-def _one_of_each_form(folder: Found, names: list[bytes], left_out: LeftOut) -> list[bytes]:
-    """Return `names` without those that travel as the one before them does: nobody could ask for them."""
+def _one_of_each_form(folder: Found, names: list[bytes], before: bytes, left_out: LeftOut) -> list[bytes]:
+    """Return `names` without those that travel as the one before them does: nobody could ask for them.
+
+    `before` is as what the one before the first of them travels.
+    """
     singles: list[bytes] = []
     for name in names:
-        if singles and form_of(name) == form_of(singles[-1]):
+        form = form_of(name)
+        if form == before:
             shown = name.decode(errors="backslashreplace")
             why = BadPath(f"Another name there travels as {shown} too; rename one of them.")
             left_out(f"{folder.path}/{shown}" if folder.path else shown, why)
         else:
             singles.append(name)
+            before = form
     return singles
 
 
