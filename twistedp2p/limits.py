@@ -234,6 +234,8 @@ HASHED_AT_ONCE = 64
 """Served files that are hashed while they are read in order, at the same time."""
 FILES_AT_ONCE = 16
 """Named files of one priority that are fetched at the same time."""
+OLD_PARTS_FOLDERS = 256
+"""Folders of which a download knows what parts earlier runs left: files come folder by folder, some at a time."""
 FILES_WAITING = 2000
 """Files that a download knows of and has not begun: whoever lists more waits."""
 KNOWN_HASHES = 100_000

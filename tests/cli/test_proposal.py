@@ -16,6 +16,7 @@ from twistedp2p.errors import NoSpace
 from twistedp2p.testing.faults import DiskFaults, FaultyDisk
 from twistedp2p.transfer.files.local import source_of
 from twistedp2p.transfer.files.messages import FileEntry
+from twistedp2p.transfer.files.old_parts import OldParts
 from twistedp2p.transfer.files.parts import make_part
 from twistedp2p.transfer.files.present import Taken
 
@@ -51,7 +52,7 @@ class ProposalTests(SynchronousTestCase):
     def part(self, target: str, size: int, entry: FileEntry = BIG) -> None:
         """Leave a part of the file, as a transfer to that name does that was cut off."""
         name = tuple(part.encode() for part in target.split("/"))
-        part = make_part(self.disk, name, source_of(SERVER, entry), entry.size)
+        part = make_part(self.disk, name, source_of(SERVER, entry), entry.size, OldParts(self.disk))
         part.write([bytes(size)])
         part.close()
 

@@ -17,13 +17,18 @@ from tests.transfer.files.serving import ACCESS, SERVER, WHERE, ServingTestCase,
 from tests.transfer.nodes import device
 from twistedp2p import limits
 from twistedp2p.disk.real import RealDisk
+from twistedp2p.disk.seam import Name
 from twistedp2p.errors import AlreadyThere, TwistedP2PError, Unreachable
 from twistedp2p.framing.admission import Admission
 from twistedp2p.framing.network import FILES_ALPN
+from twistedp2p.identity.files_code import FilesInvite
 from twistedp2p.transfer.files.client import FilesClient
 from twistedp2p.transfer.files.downloads import Downloads, Taken
 from twistedp2p.transfer.files.fair import Priority
+from twistedp2p.transfer.files.local import Source, part_name, source_of
 from twistedp2p.transfer.files.messages import FileEntry
+from twistedp2p.transfer.files.old_parts import OldParts
+from twistedp2p.transfer.files.parts import make_part
 from twistedp2p.transfer.files.progress import FileEvent, What
 from twistedp2p.transfer.files.server import FilesServerProtocol
 
@@ -44,10 +49,10 @@ class DownloadsTestCase(ServingTestCase):
         self.events: list[FileEvent] = []
         self.downloads, self.files = self.begin()
 
-    def begin(self, **options: Any) -> tuple[Downloads, FilesClient]:
+    def begin(self, invite: FilesInvite | None = None, **options: Any) -> tuple[Downloads, FilesClient]:
         """Return new downloads, over a connection of their own."""
         network = self.hub.network(device(2), "10.0.0.2")
-        invite = self.invite()
+        invite = invite or self.invite()
         client = FilesClient.of_invite(network, invite, name="me", entropy=bytes, random=Random(1))
         return Downloads(client, self.local, in_line, heard=self.events.append, **options), client
 
@@ -452,6 +457,91 @@ class BreakingTests(DownloadsTestCase):
         part.write_bytes(bytes(part.stat().st_size))
         self.fetch()
         self.same()
+
+    def cut_off(self, invite: FilesInvite | None = None, taken: Taken = Taken.FAIL) -> set[str]:
+        """Fetch everything until some of it came, and return the names of what that left."""
+        downloads, client = self.begin(invite, taken=taken)
+        downloads._ledger.heard = lambda event: downloads.stop() if event.what is What.MOVED else None
+        self.add_all(downloads, client)
+        downloads.finish().addErrback(lambda _: None)
+        self.hub.pump()
+        return {path.name for path in self.to.iterdir()}
+
+    def test_a_file_that_changed_between_two_runs(self) -> None:
+        """What came of a file that changed since then is removed when the file is begun anew, of small ones too."""
+        for name in ("big", "n" * (limits.COMPONENT_BYTES - 4), "smaller"):
+            self.write(name, bytes(3 * MIB))
+            self.assertEqual(len(self.cut_off()), 1)
+            for state in range(2):
+                self.write(name, b"%d" % state * (2 * MIB))
+                left = self.cut_off()
+                self.assertEqual(len(left), 1, "one part, that of the last state")
+            self.write(name, b"at last" * (1 if name == "smaller" else MIB))
+            self.fetch()
+            self.same()
+            (self.root / name).unlink()
+            (self.to / name).unlink()
+
+    def test_what_is_of_others_stays(self) -> None:
+        """Parts of another server, of another target and of another path there stay, and so does what is no part."""
+        self.write("big", bytes(3 * MIB))
+        self.write("other", bytes(3 * MIB))
+        (self.to / ".big.part").write_bytes(b"mine")
+        (self.to / ".big.tp2p-0123456789abcdef.part").write_bytes(b"mine")
+        (self.to / "big.tp2p-0123456789abcdef-0123456789abcdef.part").write_bytes(b"mine")
+        entries = {entry.path: entry for entry in self.listing(self.client())}
+        theirs = Source(b"another server\0big", entries["big"].token)
+        ours = self.files.source
+        for target, source in (
+            ("big", theirs),
+            ("big (2)", source_of(ours, entries["big"])),
+            ("big", source_of(ours, entries["other"])),
+        ):
+            (self.to / part_name((target.encode(),), source)[0].decode()).write_bytes(b"some")
+        before = {path.name for path in self.to.iterdir()}
+        self.write("big", b"new" * MIB)
+        self.fetch()
+        self.assertEqual({path.name for path in self.to.iterdir()}, before | {"big", "other"})
+
+    def test_an_interrupted_download_of_another_server(self) -> None:
+        """Two servers have a file of one name: what came of the one is gone on with when the other's changed."""
+        data = os.urandom(3 * MIB)
+        self.write("big", data)
+        (mine,) = self.cut_off()
+        kept = (self.to / mine).stat().st_size
+        other = self.invite(writable=False)
+        self.assertEqual(len(self.cut_off(other)), 2)
+        stat = (self.root / "big").stat()
+        for state in range(2):
+            os.utime(self.root / "big", ns=(OLD + state, OLD + state))
+            left = self.cut_off(other)
+            self.assertEqual(len(left), 2)
+            self.assertIn(mine, left)
+        os.utime(self.root / "big", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        downloads = self.fetch()
+        self.assertEqual(downloads.totals.bytes_resumed, kept)
+        self.assertEqual((self.to / "big").read_bytes(), data)
+
+    def test_a_folder_is_read_once(self) -> None:
+        """However many files come into a folder, it is read once for what earlier runs left."""
+        read: list[Name] = []
+
+        class Watched(RealDisk):
+            def names(self, folder: Name, after: bytes, *rest: Any) -> list[bytes]:
+                read.append(folder)
+                return super().names(folder, after, *rest)
+
+        disk = Watched(os.fsencode(self.to))
+        self.addCleanup(disk.close)
+        old = OldParts(disk, 2)
+        for _ in range(3):
+            for folder in (b"a", b"b"):
+                make_part(disk, (folder, b"name"), Source(b"file", b"state"), 1, old).close()
+        self.assertEqual(read, [(b"a",), (b"b",)])
+        make_part(disk, (b"c", b"name"), Source(b"file", b"state"), 1, old).close()
+        make_part(disk, (b"b", b"name"), Source(b"file", b"state"), 1, old).close()
+        make_part(disk, (b"a", b"name"), Source(b"file", b"state"), 1, old).close()
+        self.assertEqual(read, [(b"a",), (b"b",), (b"c",), (b"a",)])
 
     def test_a_server_that_is_gone(self) -> None:
         """When the server can not be reached for long, everything ends with a sentence that says where."""

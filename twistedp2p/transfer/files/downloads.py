@@ -30,6 +30,7 @@ from twistedp2p.transfer.files.fair import Priority, is_below
 from twistedp2p.transfer.files.ledger import Ledger
 from twistedp2p.transfer.files.local import make_local_folder
 from twistedp2p.transfer.files.messages import FileEntry
+from twistedp2p.transfer.files.old_parts import OldParts
 from twistedp2p.transfer.files.on_disk import InThread
 from twistedp2p.transfer.files.pending import Flight, Pending
 from twistedp2p.transfer.files.present import Present, Taken
@@ -77,8 +78,13 @@ class Downloads:
         self._flight = flight = Flight(client, in_flight)
         present = Present(client, disk, in_thread, taken)
         anew = Anew(client, ledger, tasks, self._wait, as_listed=as_listed)
-        self._small = SmallFiles(flight, disk, in_thread, present=present, ledger=ledger, anew=anew, tasks=tasks)
-        self._ranged = RangedFiles(flight, disk, in_thread, present=present, ledger=ledger, anew=anew, tasks=tasks)
+        old = OldParts(disk)
+        self._small = SmallFiles(
+            flight, disk, in_thread, old=old, present=present, ledger=ledger, anew=anew, tasks=tasks
+        )
+        self._ranged = RangedFiles(
+            flight, disk, in_thread, old=old, present=present, ledger=ledger, anew=anew, tasks=tasks
+        )
 
     @property
     def totals(self) -> Totals:

@@ -1,16 +1,19 @@
 """Where fetched files go on this disk: their names, what has them already, and what the disk says in words. Blocks.
 
-A part is called `.NAME.tp2p-HASH.part`, where HASH stands for the server, the path and the state of the file there, and
-its length says how much is here, in order: whoever fetches the same file again goes on from there.
+A part is called `.NAME.tp2p-FILE-STATE.part`, where FILE stands for the server, the path there and the name here, and
+STATE for the state of the file there. Its length says how much is here, in order: whoever fetches the same file again
+goes on from there. Of one FILE every other STATE is of no use any more, see `old_parts`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from attrs import frozen
 from blake3 import blake3
 
 from twistedp2p import limits
@@ -21,16 +24,29 @@ from twistedp2p.transfer.files.on_disk import make_folders
 from twistedp2p.transfer.hashing import hasher_of
 
 __all__ = [
+    "Source",
     "free_name",
     "hash_of",
     "in_local_words",
     "make_local_folder",
+    "mark_of",
     "numbered_names",
     "part_name",
     "put_in_place",
     "sizes_of",
     "source_of",
 ]
+
+_PART = re.compile(rb"\.tp2p-([0-9a-f]{16})-[0-9a-f]{16}\.part\Z")
+
+
+@frozen
+class Source:
+    """One state of a file of a server."""
+
+    file: bytes
+    """What stands for the server and the path there."""
+    state: bytes
 
 
 @contextlib.contextmanager
@@ -49,13 +65,20 @@ def in_local_words(name: Name) -> Iterator[None]:
         raise NotWritable(f"{shown} can not be read or written here ({error.strerror}).") from error
 
 
-def part_name(target: Name, source: bytes) -> Name:
-    """Return the name of the part of `target`; `source` stands for what is fetched."""
-    mark = f".tp2p-{blake3(source).hexdigest(8)}.part".encode()
+def part_name(target: Name, source: Source) -> Name:
+    """Return the name of the part of `target`; `source` is what is fetched."""
+    file = blake3(target[-1] + b"\0" + source.file).hexdigest(8)
+    mark = f".tp2p-{file}-{blake3(source.state).hexdigest(8)}.part".encode()
     name = b"." + target[-1] + mark
     if len(name) > limits.COMPONENT_BYTES:
         name = mark
     return (*target[:-1], name)
+
+
+def mark_of(component: bytes) -> bytes | None:
+    """Return what the parts of one file of one server, for one target, have in common; None if it is no part."""
+    found = _PART.search(component) if component.startswith(b".") else None
+    return None if found is None else found[1]
 
 
 def sizes_of(disk: Disk, targets: Sequence[Name]) -> list[int | None]:
@@ -85,9 +108,9 @@ def hash_of(disk: Disk, target: Name) -> bytes:
         return hasher_of(opened, opened.stat().size).digest()
 
 
-def source_of(server: bytes, entry: FileEntry) -> bytes:
-    """Return what stands for one state of a file of a server, which `FilesClient.source` names."""
-    return server + entry.path.encode() + b"\0" + entry.token
+def source_of(server: bytes, entry: FileEntry) -> Source:
+    """Return what is listed, as a state of a file of a server, which `FilesClient.source` names."""
+    return Source(server + b"\0" + entry.path.encode(), entry.token)
 
 
 def numbered_names(target: Name) -> Iterator[Name]:

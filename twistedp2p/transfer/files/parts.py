@@ -9,7 +9,8 @@ from blake3 import blake3
 
 from twistedp2p.disk.seam import Disk, Name, OpenFile
 from twistedp2p.errors import CorruptContent, NoSpace
-from twistedp2p.transfer.files.local import in_local_words, part_name, put_in_place
+from twistedp2p.transfer.files.local import Source, in_local_words, part_name, put_in_place
+from twistedp2p.transfer.files.old_parts import OldParts
 from twistedp2p.transfer.files.on_disk import make_folders
 from twistedp2p.transfer.files.uploads import reserve
 from twistedp2p.transfer.hashing import hasher_of
@@ -97,14 +98,18 @@ class LocalPart:
             file.close()
 
 
-def make_part(disk: Disk, target: Name, source: bytes, size: int) -> LocalPart:
-    """Return the part of `target`, begun anew or gone on with; raises `NoSpace`."""
+def make_part(disk: Disk, target: Name, source: Source, size: int, old: OldParts) -> LocalPart:
+    """Return the part of `target`, begun anew or gone on with; raises `NoSpace`.
+
+    One that is begun anew takes the place of what is left of earlier states of that file.
+    """
     with in_local_words(target):
         make_folders(disk, target[:-1])
         name = part_name(target, source)
         try:
             file = disk.open_part(name)
         except FileNotFoundError:
+            old.make_way(name)
             file = disk.create(name)
         part = LocalPart(disk, target, name, file, size)
         try:

@@ -11,7 +11,8 @@ from attrs import frozen
 from twistedp2p.disk.seam import Disk, Name
 from twistedp2p.errors import AlreadyThere, CorruptContent, NotWritable, TwistedP2PError
 from twistedp2p.transfer.chunking import content_id_of
-from twistedp2p.transfer.files.local import hash_of, in_local_words, part_name, put_in_place, sizes_of
+from twistedp2p.transfer.files.local import Source, hash_of, in_local_words, part_name, put_in_place, sizes_of
+from twistedp2p.transfer.files.old_parts import OldParts
 from twistedp2p.transfer.files.on_disk import make_folders
 
 __all__ = ["Small", "flush", "place_small", "small_here"]
@@ -22,6 +23,7 @@ class Small:
     """A small file that came whole."""
 
     target: Name
+    source: Source
     content: bytes
     """The content id that it should have."""
     data: bytes
@@ -41,9 +43,10 @@ def small_here(disk: Disk, files: Sequence[tuple[Name, int]]) -> list[tuple[int 
     return found
 
 
-def place_small(disk: Disk, files: Sequence[Small], overwrite: bool) -> list[TwistedP2PError | None]:
+def place_small(disk: Disk, files: Sequence[Small], overwrite: bool, old: OldParts) -> list[TwistedP2PError | None]:
     """Verify small files, write them and put them in place; return for each why that was not possible, or None.
 
+    They take the places of what `old` knows of earlier states of them.
     They are not flushed one by one: `Disk.sync_all` does it for all.
     """
     outcomes: list[TwistedP2PError | None] = []
@@ -57,25 +60,27 @@ def place_small(disk: Disk, files: Sequence[Small], overwrite: bool) -> list[Twi
             outcomes += [error] * len(together)
             continue
         with contextlib.closing(inside):
-            outcomes += [_place(inside, file, overwrite) for file in together]
+            outcomes += [_place(inside, file, overwrite, old) for file in together]
     return outcomes
 
 
-def _place(folder: Disk, file: Small, overwrite: bool) -> TwistedP2PError | None:
+def _place(folder: Disk, file: Small, overwrite: bool, old: OldParts) -> TwistedP2PError | None:
     """Write a small file into its folder; return why that is not possible, or None."""
     try:
         with in_local_words(file.target):
-            _write_small(folder, file, overwrite)
+            _write_small(folder, file, overwrite, old)
     except TwistedP2PError as error:
         return error
     return None
 
 
-def _write_small(folder: Disk, file: Small, overwrite: bool) -> None:
+def _write_small(folder: Disk, file: Small, overwrite: bool, old: OldParts) -> None:
     if content_id_of(file.data) != file.content:
         raise CorruptContent("What came is not what the server has.")
     target = file.target[-1:]
-    name = part_name(target, file.content)
+    part = part_name(file.target, file.source)
+    old.make_way(part)
+    name = part[-1:]
     mode = 0o777 if file.executable else 0o666
     try:
         opened = folder.create(name, mode)

@@ -11,6 +11,7 @@ from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.ledger import Ledger
 from twistedp2p.transfer.files.local import sizes_of, source_of
+from twistedp2p.transfer.files.old_parts import OldParts
 from twistedp2p.transfer.files.on_disk import InThread
 from twistedp2p.transfer.files.parts import make_part
 from twistedp2p.transfer.files.pending import Flight, Pending, Range
@@ -27,6 +28,7 @@ class RangedFiles:
         flight: what is asked for at a time.
         disk: the folder that targets are names in.
         in_thread: runs what blocks; of one file one call at a time.
+        old: parts that earlier runs left.
         present: compares with what is here.
         ledger: hears what happens to them.
         anew: begins anew what changed.
@@ -39,6 +41,7 @@ class RangedFiles:
         disk: Disk,
         in_thread: InThread,
         *,
+        old: OldParts,
         present: Present,
         ledger: Ledger,
         anew: Anew,
@@ -47,6 +50,7 @@ class RangedFiles:
         self._flight = flight
         self._disk = disk
         self._in_thread = in_thread
+        self._old = old
         self._present = present
         self._ledger = ledger
         self._anew = anew
@@ -86,7 +90,8 @@ class RangedFiles:
                 self._ledger.skipped(file)
                 return
             source = source_of(self._flight.client.source, file.entry)
-            file.part = await self._in_thread(make_part, self._disk, file.target, source, file.entry.size)
+            size = file.entry.size
+            file.part = await self._in_thread(make_part, self._disk, file.target, source, size, self._old)
         except TwistedP2PError as error:
             self._leave(file)
             self._ledger.failed(file, error)

@@ -15,6 +15,8 @@ from twistedp2p.transfer.files.client import is_passing
 from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.ledger import Ledger
+from twistedp2p.transfer.files.local import source_of
+from twistedp2p.transfer.files.old_parts import OldParts
 from twistedp2p.transfer.files.on_disk import InThread
 from twistedp2p.transfer.files.pending import Flight, Pending
 from twistedp2p.transfer.files.placing import Small, flush, place_small, small_here
@@ -38,6 +40,7 @@ class SmallFiles:
         flight: what is asked for at a time.
         disk: the folder that targets are names in.
         in_thread: runs what blocks.
+        old: parts that earlier runs left.
         present: compares with what is here.
         ledger: hears what became of them.
         anew: begins anew what changed.
@@ -50,6 +53,7 @@ class SmallFiles:
         disk: Disk,
         in_thread: InThread,
         *,
+        old: OldParts,
         present: Present,
         ledger: Ledger,
         anew: Anew,
@@ -59,6 +63,7 @@ class SmallFiles:
         self._disk = disk
         self._worker = DeferredSemaphore(_WORKERS)
         self._in_thread = in_thread
+        self._old = old
         self._present = present
         self._ledger = ledger
         self._anew = anew
@@ -156,12 +161,21 @@ class SmallFiles:
 
     async def _place(self, good: dict[Pending, SmallFile]) -> None:
         """Write files that came."""
+        server = self._flight.client.source
         small = [
-            Small(file.target, came.content, came.data, file.entry.mtime_ns, file.entry.executable)
+            Small(
+                file.target,
+                source_of(server, file.entry),
+                came.content,
+                came.data,
+                file.entry.mtime_ns,
+                file.entry.executable,
+            )
             for file, came in good.items()
         ]
         self._unflushed = True
-        outcomes = await self._worker.run(self._in_thread, place_small, self._disk, small, self._present.overwrite)
+        overwrite = self._present.overwrite
+        outcomes = await self._worker.run(self._in_thread, place_small, self._disk, small, overwrite, self._old)
         for (file, came), outcome in zip(good.items(), outcomes, strict=True):
             if outcome is None:
                 self._ledger.came_whole(file, len(came.data))
