@@ -24,14 +24,24 @@ __all__ = ["PEER", "TRACKER", "Codec", "pack", "pieces"]
 T = TypeVar("T")
 
 _SKIPPABLE = 128
+_DATA_HEADER = 5
+"""The type byte of a Data frame and its request number."""
 _MESSAGE_HEADER = 1024
 """Room in a frame for the fields beside its lists, bytes."""
 
 
 class Codec:
-    """The messages of one conversation, by their type bytes."""
+    """The messages of one conversation, by their type bytes.
 
-    def __init__(self, types: Mapping[int, type]) -> None:
+    Args:
+        types: the class of each.
+        data_bytes: content that one Data message may have.
+    """
+
+    def __init__(self, types: Mapping[int, type], data_bytes: int = limits.DATA_BYTES) -> None:
+        self.frame_bytes = max(limits.FRAME_BYTES, _DATA_HEADER + data_bytes)
+        """The longest frame of all."""
+        self._data_bytes = data_bytes
         self._numbers = {cls: bytes([number]) for number, cls in types.items()}
         self._types = {number: cls for number, cls in types.items() if cls is not Data}
         # Made when they are needed: a program that speaks one conversation does not wait for those of the others.
@@ -60,12 +70,19 @@ class Codec:
             raise ProtocolViolation("a frame is empty")
         number = frame[0]
         if number == self._data:
-            return _decode_data(frame)
+            return self._decode_data(frame)
+        if len(frame) > limits.FRAME_BYTES:
+            raise ProtocolViolation(f"a message of type {number} has {len(frame)} bytes")
         decoder = self._decoders.get(number) or self._decoder(number)
         try:
             return decoder.decode(memoryview(frame)[1:])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ProtocolViolation(f"a message of type {number} is malformed: {error}") from None
+
+    def _decode_data(self, frame: bytes | memoryview) -> Data:
+        if not _DATA_HEADER <= len(frame) <= _DATA_HEADER + self._data_bytes:
+            raise ProtocolViolation(f"a Data frame has {len(frame)} bytes")
+        return Data(int.from_bytes(frame[1:_DATA_HEADER], "big"), memoryview(frame)[_DATA_HEADER:])
 
     def _decoder(self, number: int) -> msgspec.msgpack.Decoder[Any]:
         cls = self._types.get(number)
@@ -73,12 +90,6 @@ class Codec:
             raise UnknownType(number, skippable=number >= _SKIPPABLE)
         self._decoders[number] = msgspec.msgpack.Decoder(cls)
         return self._decoders[number]
-
-
-def _decode_data(frame: bytes | memoryview) -> Data:
-    if not 5 <= len(frame) <= 5 + limits.DATA_BYTES:
-        raise ProtocolViolation(f"a Data frame has {len(frame)} bytes")
-    return Data(int.from_bytes(frame[1:5], "big"), memoryview(frame)[5:])
 
 
 TRACKER = Codec(TRACKER_TYPES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
@@ -80,6 +81,16 @@ class Framed(SynchronousTestCase):
         """Bring the connection to its conversation."""
         self.protocol.handshakeCompleted()
         self.protocol.set_proven()
+
+    def fill(self) -> None:
+        """The transport has enough."""
+        assert self.transport.producer is not None
+        self.transport.producer.pauseProducing()
+
+    def empty(self) -> None:
+        """The transport wants more."""
+        assert self.transport.producer is not None
+        self.transport.producer.resumeProducing()
 
     def written(self) -> list[object]:
         """Return the messages written so far."""
@@ -423,12 +434,12 @@ class WritingTests(Framed):
     def test_streams_take_turns(self) -> None:
         """A second stream begins when the first has ended; single messages do not wait."""
         self.proven()
-        self.protocol._block()
+        self.fill()
         first = self.protocol.send_stream(iter([Alive(True), Alive(False)]))
         second = self.protocol.send_stream(iter([Ping()]))
         self.protocol.send_message(Pong())
         self.assertEqual(self.written(), [Pong()])
-        self.protocol._unblock()
+        self.empty()
         self.assertEqual(self.written(), [Pong(), Alive(True), Alive(False), Ping()])
         self.successResultOf(first)
         self.successResultOf(second)
@@ -444,7 +455,7 @@ class WritingTests(Framed):
     def test_streams_are_dropped(self) -> None:
         """Every waiting stream's Deferred fails when the connection is lost or aborted."""
         self.proven()
-        self.protocol._block()
+        self.fill()
         waiting = [self.protocol.send_stream(iter([Ping()])) for _ in range(3)]
         self.protocol.abort("for the test")
         late = self.protocol.send_stream(iter([Ping()]))
@@ -454,18 +465,18 @@ class WritingTests(Framed):
     def test_too_many_streams(self) -> None:
         """As many streams may wait as there may be requests in flight, and not one more."""
         self.proven()
-        self.protocol._block()
+        self.fill()
         waiting = [self.protocol.send_stream(iter([Ping()])) for _ in range(limits.REQUESTS_IN_FLIGHT)]
         with self.assertRaises(ProtocolViolation):
             self.protocol.send_stream(iter([Ping()]))
-        self.protocol._unblock()
+        self.empty()
         for done in waiting:
             self.successResultOf(done)
 
     def test_never_reading(self) -> None:
         """Whoever does not read for a minute is dropped."""
         self.proven()
-        self.protocol._block()
+        self.fill()
         self.clock.advance(limits.UNREAD_SECONDS - 1)
         self.assertFalse(self.transport.aborted)
         self.clock.advance(2)
@@ -475,15 +486,56 @@ class WritingTests(Framed):
         """Whoever reads now and then stays."""
         self.proven()
         for _ in range(5):
-            self.protocol._block()
+            self.fill()
             self.clock.advance(limits.UNREAD_SECONDS - 1)
-            self.protocol._unblock()
+            self.empty()
         self.assertFalse(self.transport.aborted)
+
+    def test_reading_slowly_all_the_time(self) -> None:
+        """Whoever takes minutes for what waits stays, as long as it reads at the rate that frames must come at."""
+        self.proven()
+        transport = cast(Any, self.transport)
+        transport.waiting = 10 * 1024 * 1024
+        self.fill()
+        least = int(limits.LOWEST_RATE * limits.UNREAD_SECONDS)
+        for _ in range(100):
+            transport.waiting -= least
+            self.clock.advance(limits.UNREAD_SECONDS)
+            self.assertFalse(self.transport.aborted)
+        transport.waiting -= least - 1
+        self.clock.advance(limits.UNREAD_SECONDS)
+        self.assertTrue(self.transport.aborted)
+
+    def test_what_is_added_meanwhile(self) -> None:
+        """Messages that go to a full transport are not taken for what its reader leaves, nor for what it takes."""
+        self.proven()
+        transport = cast(Any, self.transport)
+        transport.waiting = 1024 * 1024
+        self.fill()
+        least = int(limits.LOWEST_RATE * limits.UNREAD_SECONDS)
+        for taken in (least, least - 1):
+            self.assertFalse(self.transport.aborted)
+            before = self.transport.sent
+            for _ in range(100):
+                self.protocol.send_message(KeepAlive(SetDigest(), SetDigest()))
+            transport.waiting += self.transport.sent - before - taken
+            self.clock.advance(limits.UNREAD_SECONDS)
+        self.assertTrue(self.transport.aborted)
+
+    def test_signs_of_life(self) -> None:
+        """Every byte is a sign of life, also one within a frame that takes long."""
+        self.proven()
+        frame = framed(Alive(True))
+        for byte in frame:
+            self.clock.advance(0.5)
+            self.protocol.dataReceived(bytes([byte]))
+            self.assertEqual(self.protocol.heard_at, self.clock.seconds())
+        self.assertEqual(self.protocol.heard, [CHANNEL, Alive(True)])
 
     def test_unread_output(self) -> None:
         """Messages that pile up for a reader beyond the limit drop it; up to the limit they do not."""
         self.proven()
-        self.protocol._block()
+        self.fill()
         size = len(framed(KeepAlive(SetDigest(), SetDigest())))
         for _ in range(limits.UNREAD_OUTPUT_BYTES // size):
             self.protocol.send_message(KeepAlive(SetDigest(), SetDigest()))

@@ -22,11 +22,13 @@ class RequestsTests(SynchronousTestCase):
         self.clock = Clock()
         self.sent: list[object] = []
         self.silences = 0
+        self.heard_at = 0.0
         self.requests = Requests(
             self.clock,
             send=self.sent.append,
             cancel_of=lambda number: ("cancel", number),
             silent=self.fall_silent,
+            heard_at=lambda: self.heard_at,
             timeout=10.0,
             most=2,
         )
@@ -110,6 +112,20 @@ class RequestsTests(SynchronousTestCase):
         for each in (result, second, third):
             self.failureResultOf(each, PeerTimeout)
         self.assertEqual(self.silences, 1)
+
+    def test_a_part_that_takes_long(self) -> None:
+        """Bytes that arrive are a sign of life, although they do not make up a part yet."""
+        result, parts = self.ask()
+        for _ in range(6):
+            self.clock.advance(9.0)
+            self.heard_at = self.clock.seconds()
+        self.requests.part(0, "x")
+        self.assertNoResult(result)
+        self.clock.advance(9.9)
+        self.assertNoResult(result)
+        self.clock.advance(0.1)
+        self.failureResultOf(result, PeerTimeout)
+        self.assertEqual((parts, self.silences), (["x"], 1))
 
     def test_starved(self) -> None:
         """While others are answered a request may wait, but not for ever."""
@@ -224,7 +240,7 @@ class AnswersTests(SynchronousTestCase):
     def test_limits_of_both_sides_agree(self) -> None:
         """What one side sends at most, the other takes at most."""
         sent: list[object] = []
-        requests = Requests(Clock(), send=sent.append, cancel_of=str, silent=list)
+        requests = Requests(Clock(), send=sent.append, cancel_of=str, silent=list, heard_at=float)
         for _ in range(limits.REQUESTS_IN_FLIGHT + 1):
             requests.ask(str, sent.append).addErrback(lambda _: None)
         answers = Answers(self.end)

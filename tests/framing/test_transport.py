@@ -157,10 +157,9 @@ class SocketTests(TestCase):
 
     timeout = 20
 
-    async def test_both_ends(self) -> None:
-        """Both ends of a connection send at once, one for long streams reads more at a time, and every byte arrives."""
-        data = bytes(range(256)) * 16_384
-        server, client = Collects(len(data)), Collects(len(data))
+    async def connect(self, wanted: int) -> tuple[Collects, Collects]:
+        """Return a client and a server that are connected; the client's transport is one for long streams."""
+        server, client = Collects(wanted), Collects(wanted)
         listening, dialling = Factory.forProtocol(Protocol), Factory.forProtocol(Protocol)
         listening.buildProtocol = lambda _: server  # type: ignore[assignment,method-assign]
         dialling.buildProtocol = lambda _: client  # type: ignore[assignment,method-assign]
@@ -175,6 +174,18 @@ class SocketTests(TestCase):
             .connect(dialling)
         )
         self.assertIs(found, client)
+        return client, server
+
+    async def hang_up(self, client: Collects, server: Collects) -> None:
+        """End the connection."""
+        client.transport.abortConnection()  # type: ignore[union-attr]
+        await client.gone
+        await server.gone
+
+    async def test_both_ends(self) -> None:
+        """Both ends of a connection send at once, one for long streams reads more at a time, and every byte arrives."""
+        data = bytes(range(256)) * 16_384
+        client, server = await self.connect(len(data))
         for end in (client, server):
             assert end.transport is not None
             end.transport.write(data)
@@ -187,6 +198,36 @@ class SocketTests(TestCase):
             self.assertTrue(bare.getTcpNoDelay())
             self.assertEqual(bare.bufferSize, limits.SOCKET_READ_BYTES if end is client else 65_536)
             self.assertTrue(bare.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-        client.transport.abortConnection()  # type: ignore[union-attr]
-        await client.gone
-        await server.gone
+        await self.hang_up(client, server)
+
+    async def test_what_waits(self) -> None:
+        """A long write leaves in the same turn if the socket takes it; what it leaves is counted, and follows."""
+        client, server = await self.connect(0)
+        server.transport.write(b"hello")  # type: ignore[union-attr]
+        await client.whole
+        transport: Any = server.transport
+        transport.write(bytes(4 * RECORD))
+        self.assertEqual(transport.waiting, 0)
+        client.transport.pauseProducing()  # type: ignore[union-attr]
+        piece = bytes(range(256)) * 4096
+        pieces = 0
+        while transport.waiting < 4 * len(piece):
+            transport.write(piece)
+            pieces += 1
+        self.assertEqual(transport.waiting, self.unsent(transport))
+        transport.write(b"the end")
+        transport.write(piece)
+        client.received.clear()
+        client.wanted = 4 * RECORD + (pieces + 1) * len(piece) + len(b"the end")
+        client.whole = Deferred()
+        client.transport.resumeProducing()  # type: ignore[union-attr]
+        await client.whole
+        self.assertEqual(transport.waiting, 0)
+        self.assertEqual(bytes(client.received), bytes(4 * RECORD) + pieces * piece + b"the end" + piece)
+        await self.hang_up(client, server)
+
+    @staticmethod
+    def unsent(transport: Any) -> int:
+        """Return how much waits in a transport of Twisted, by its own buffers."""
+        bare = transport.transport
+        return int(len(bare.dataBuffer) - bare.offset + sum(map(len, bare._tempDataBuffer)))

@@ -171,7 +171,7 @@ class PaceTests(ServingTestCase):
         self.assertRaises(ProtocolViolation, FILES.decode, over)
 
     def test_pieces_are_the_servers(self) -> None:
-        """However long the range, it comes in frames of 64 KiB, and little is read before somebody takes it."""
+        """However long the range, it comes in frames of 256 KiB, and little is read before somebody takes it."""
         self.write("file", bytes(limits.RANGE_BYTES))
         client = self.client()
         token = self.token(client, "file")
@@ -181,10 +181,10 @@ class PaceTests(ServingTestCase):
         lengths: list[int] = []
         asked = client.read_range("file", token, 0, limits.RANGE_BYTES, lambda _, data: lengths.append(len(data)))
         self.hub.pump()
-        self.assertLess(sum(map(len, there.other.outbox)), 4 * limits.DATA_BYTES)
+        self.assertLess(sum(map(len, there.other.outbox)), 4 * limits.FILE_DATA_BYTES)
         there.paused = False
         self.wait(asked)
-        self.assertLessEqual(max(lengths), limits.DATA_BYTES)
+        self.assertLessEqual(max(lengths), limits.FILE_DATA_BYTES)
         self.assertEqual(sum(lengths), limits.RANGE_BYTES)
 
 

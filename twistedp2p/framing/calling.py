@@ -66,6 +66,11 @@ class _Plain:
         self.clock = clock
 
 
+def _streams(call_limits: CallLimits) -> int:
+    """Return how many messages may wait to be read: what is asked, cancelled and answered."""
+    return 3 * call_limits.in_flight
+
+
 class CallProtocol(FrameProtocol):
     """One connection between two programs that ask each other; made by `CallFactory`, lives until it is lost.
 
@@ -88,18 +93,20 @@ class CallProtocol(FrameProtocol):
         call_limits: CallLimits,
         errors: tuple[type[CallError], ...],
     ) -> None:
-        super().__init__(cast(Network, _Plain(clock)), CALLS, alpn="", dialled=False)
+        super().__init__(
+            cast(Network, _Plain(clock)), CALLS, alpn="", dialled=False, most_streams=_streams(call_limits)
+        )
         self.gone: Deferred[None] = Deferred()
         """Fires when the connection is lost, in whatever way."""
         self._replies = replies
         self._limits = call_limits
         self._errors = errors
-        self.most_streams = 3 * call_limits.in_flight  # what is asked, cancelled and answered
         self._requests = Requests(
             clock,
             send=self._say,
             cancel_of=Cancel,
             silent=lambda: self.abort("no answers any more"),
+            heard_at=lambda: self.heard_at,
             timeout=2 * call_limits.seconds,  # a request that is late is cancelled first, and that is answered
             most=call_limits.in_flight,
         )

@@ -13,12 +13,11 @@ This module knows no message but `Refused`, and checks no proof; the conversatio
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from enum import Enum
 from typing import Any, cast
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProducer, ITCPTransport
 from twisted.logger import Logger
@@ -30,13 +29,13 @@ from twistedp2p import limits
 from twistedp2p.errors import BadProof, NoCommonVersion, ProtocolViolation, TwistedP2PError, UnknownType, error_to_code
 from twistedp2p.framing.alarm import Alarm
 from twistedp2p.framing.network import Network
+from twistedp2p.framing.output import PREFIX, Output
 from twistedp2p.identity.proof import Channel
 from twistedp2p.messages import Refused
 from twistedp2p.wire import Codec
 
 __all__ = ["NO_VERSION", "FrameProtocol", "LinkState"]
 
-_PREFIX = 4
 _PIECES = 64
 """Pieces of one frame that are kept as they came; what comes byte by byte must not take many times its size."""
 NO_VERSION = "no application protocol"
@@ -72,6 +71,7 @@ class FrameProtocol(Int32StringReceiver):
         alpn: str,
         dialled: bool,
         first_frame_bytes: int = limits.PROOF_FRAME_BYTES,
+        most_streams: int = limits.REQUESTS_IN_FLIGHT,
     ) -> None:
         self.network = network
         self.clock = network.clock
@@ -79,8 +79,8 @@ class FrameProtocol(Int32StringReceiver):
         self.error: TwistedP2PError | None = None
         """Why this side ended the connection, or could not have it; None if it did not."""
         self.MAX_LENGTH = first_frame_bytes
-        self.most_streams = limits.REQUESTS_IN_FLIGHT
-        """Streams that may wait for the reader."""
+        self.heard_at = 0.0
+        """When bytes came last, by the clock: a sign of life, also from within a frame, which may take minutes."""
         self._codec = codec
         self._alpn = alpn
         self._dialled = dialled
@@ -88,17 +88,14 @@ class FrameProtocol(Int32StringReceiver):
         self._frames = 0
         self._window = (0, 0)
         self._received = 0
-        self._blocked = False
-        self._unread = 0
-        self._draining = False
         self._parsing = False
         self._held = 0
         self._wanted = 0
         self._held_back: list[bytes] = []
-        self._streams: deque[tuple[Iterator[object], Deferred[None]]] = deque()
+        self._most_streams = most_streams
+        self._output: Output
         self._deadline = Alarm(self.clock, lambda: self.abort("no handshake and proof in time"))
         self._too_slow = Alarm(self.clock, self._check_rate)
-        self._not_reading = Alarm(self.clock, lambda: self.abort("nothing was read for too long"))
         self._linger = Alarm(self.clock, lambda: self.abort("the last words did not leave in time"))
 
     # -- for subclasses to override ------------------------------------------
@@ -121,6 +118,11 @@ class FrameProtocol(Int32StringReceiver):
         return self.link_state is LinkState.PROVEN
 
     @property
+    def sending(self) -> bool:
+        """Whether a stream is on its way to the other side."""
+        return self._output.busy
+
+    @property
     def _deaf(self) -> bool:
         """Whether nothing counts any more that arrives."""
         return self.link_state in (LinkState.CLOSING, LinkState.CLOSED)
@@ -134,7 +136,7 @@ class FrameProtocol(Int32StringReceiver):
     def set_proven(self) -> None:
         """Open the conversation: the other side has proved itself, or this side will not ask it to."""
         self.link_state = LinkState.PROVEN
-        self.MAX_LENGTH = limits.FRAME_BYTES
+        self.MAX_LENGTH = self._codec.frame_bytes
         self._deadline.stop()
 
     def send_message(self, message: object) -> None:
@@ -144,12 +146,7 @@ class FrameProtocol(Int32StringReceiver):
         """
         if self.link_state not in (LinkState.SECURED, LinkState.PROVEN):
             return
-        frame = self._codec.encode(message)
-        self.sendString(frame)
-        if self._blocked:
-            self._unread += len(frame) + _PREFIX
-            if self._unread > limits.UNREAD_OUTPUT_BYTES:
-                self.abort("too much output waits for a reader")
+        self._output.send(message)
 
     def send_stream(self, messages: Iterator[object]) -> Deferred[None]:
         """Send the messages of an iterator at the pace of the reader; later streams wait for their turn.
@@ -157,15 +154,9 @@ class FrameProtocol(Int32StringReceiver):
         The Deferred fires when the last was written, or fails with `ConnectionDone` if the connection closes
         before. What the iterator holds is let go of as it is sent. `ProtocolViolation` if too many wait.
         """
-        done: Deferred[None] = Deferred()
         if self.link_state not in (LinkState.SECURED, LinkState.PROVEN):
-            done.errback(Failure(ConnectionDone()))
-            return done
-        if len(self._streams) >= self.most_streams:
-            raise ProtocolViolation("too many requests wait for their answers to be read")
-        self._streams.append((messages, done))
-        self._drain()
-        return done
+            return fail(ConnectionDone())
+        return self._output.stream(messages)
 
     def hold_reading(self, wait: Deferred[Any] | None) -> None:
         """Read nothing more until `wait` has fired; None is no wait. Its failure ends the connection, and is a bug."""
@@ -193,7 +184,7 @@ class FrameProtocol(Int32StringReceiver):
             return
         self.link_state = LinkState.CLOSING
         self._stop_timers()
-        self._drop_streams()
+        self._output.close()
         self._linger.set(limits.REFUSAL_LINGER)
         cast(IConsumer, self._link).unregisterProducer()
         self._link.loseConnection()
@@ -212,7 +203,7 @@ class FrameProtocol(Int32StringReceiver):
         self._log.warn("Dropped {peer}: {reason}", peer=self._peer(), reason=reason)
         self.link_state = LinkState.CLOSED
         self._stop_timers()
-        self._drop_streams()
+        self._output.close()
         self._link.abortConnection()
 
     # -- Twisted calls these -------------------------------------------------
@@ -220,7 +211,9 @@ class FrameProtocol(Int32StringReceiver):
     def connectionMade(self) -> None:
         """Start the deadline; say nothing."""
         self._deadline.set(limits.HANDSHAKE)
-        cast(IConsumer, self._link).registerProducer(_Output(self), True)
+        link = self._link
+        self._output = Output(self.clock, self._codec, link, self.abort, most_streams=self._most_streams)
+        cast(IConsumer, link).registerProducer(self._output, True)
 
     def handshakeCompleted(self) -> None:
         """Both certificates are known: find out with whom we talk, and in which version."""
@@ -243,6 +236,7 @@ class FrameProtocol(Int32StringReceiver):
             return
         self._received += len(data)
         self._incomplete += len(data)
+        self.heard_at = self.clock.seconds()
         if self._incomplete < self._wanted and len(self._held_back) < _PIECES:
             self._held_back.append(data)
             return
@@ -252,7 +246,7 @@ class FrameProtocol(Int32StringReceiver):
         self._parsing = True
         try:
             if self._wanted and len(data) == self._wanted and not self.paused:
-                self.stringReceived(memoryview(data)[_PREFIX:])
+                self.stringReceived(memoryview(data)[PREFIX:])
             else:
                 super().dataReceived(data)
         finally:
@@ -265,9 +259,9 @@ class FrameProtocol(Int32StringReceiver):
         """Part of a frame is here: see that the rest comes, and put what is here aside until then."""
         if not self._too_slow.is_set:
             self._watch_rate()
-        if self._incomplete >= _PREFIX and not self.paused:
+        if self._incomplete >= PREFIX and not self.paused:
             begun, self._unprocessed = self._unprocessed, b""
-            self._wanted = _PREFIX + int.from_bytes(begun[:_PREFIX], "big")
+            self._wanted = PREFIX + int.from_bytes(begun[:PREFIX], "big")
             self._held_back.append(begun)
 
     def resumeProducing(self) -> None:
@@ -282,7 +276,7 @@ class FrameProtocol(Int32StringReceiver):
         """Decode one frame and hand its message on."""
         if self._deaf:
             return
-        self._incomplete -= len(string) + _PREFIX
+        self._incomplete -= len(string) + PREFIX
         self._frames += 1
         try:
             if self.link_state is LinkState.CONNECTED:
@@ -304,56 +298,8 @@ class FrameProtocol(Int32StringReceiver):
             self.error = NoCommonVersion(f"The other side does not speak {self._alpn}; update the older of the two.")
         self.link_state = LinkState.CLOSED
         self._stop_timers()
-        self._drop_streams()
+        self._output.close()
         self.link_lost(reason)
-
-    # -- output --------------------------------------------------------------
-
-    def _block(self) -> None:
-        self._blocked = True
-        if not self._not_reading.is_set and not self._deaf:
-            self._not_reading.set(limits.UNREAD_SECONDS)
-
-    def _unblock(self) -> None:
-        self._blocked = False
-        self._unread = 0
-        self._not_reading.stop()
-        self._drain()
-
-    def _drain(self) -> None:
-        """Write from the streams until the transport has enough; never entered twice."""
-        if self._draining:
-            return
-        self._draining = True
-        try:
-            while self._streams and not self._blocked:
-                self._write_some(*self._streams[0])
-        finally:
-            self._draining = False
-
-    def _write_some(self, messages: Iterator[object], done: Deferred[None]) -> None:
-        """Write the next messages of a stream, some at a time: every write is a turn through TLS and the reactor."""
-        frames: list[bytes | memoryview] = []
-        size = 0
-        whole = True
-        for message in messages:
-            head, rest = self._codec.encode_parts(message)
-            length = len(head) + len(rest)
-            frames += (length.to_bytes(_PREFIX, "big"), head, rest)
-            size += _PREFIX + length
-            if size >= limits.FRAMES_BYTES:
-                whole = False
-                break
-        if frames:
-            self._link.write(b"".join(frames))
-        # Who waits for it goes on when there is room for more, not before.
-        if whole and not self._blocked and self._streams and self._streams[0][1] is done:
-            self._streams.popleft()
-            done.callback(None)
-
-    def _drop_streams(self) -> None:
-        while self._streams:
-            self._streams.popleft()[1].errback(Failure(ConnectionDone()))
 
     # -- deadlines -----------------------------------------------------------
 
@@ -373,27 +319,8 @@ class FrameProtocol(Int32StringReceiver):
             self._watch_rate()
 
     def _stop_timers(self) -> None:
-        for alarm in (self._deadline, self._too_slow, self._not_reading, self._linger):
+        for alarm in (self._deadline, self._too_slow, self._linger):
             alarm.stop()
 
     def _peer(self) -> str:
         return str(self.transport.getPeer()) if self.transport is not None else "a peer"
-
-
-@implementer(IPushProducer)
-class _Output:
-    """How the transport tells a protocol, which it also reads for, that its output is full or wanted again."""
-
-    def __init__(self, protocol: FrameProtocol) -> None:
-        self._protocol = protocol
-
-    def pauseProducing(self) -> None:
-        """The transport has enough for now."""
-        self._protocol._block()
-
-    def resumeProducing(self) -> None:
-        """The transport wants more."""
-        self._protocol._unblock()
-
-    def stopProducing(self) -> None:
-        """The connection is going; `connectionLost` does the rest."""

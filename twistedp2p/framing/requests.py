@@ -53,6 +53,7 @@ class Requests:
         send: sends a message.
         cancel_of: makes the message that cancels the request of a number.
         silent: called after all requests failed, if nothing was heard for `timeout` seconds: drop the connection.
+        heard_at: tells when the last byte came, of whatever: a part of a reply may take longer than `timeout` to come.
         timeout: seconds.
         most: requests that may be unanswered; further ones wait here.
     """
@@ -64,6 +65,7 @@ class Requests:
         send: Callable[[object], object],
         cancel_of: Callable[[int], object],
         silent: Callable[[], object],
+        heard_at: Callable[[], float],
         timeout: float = limits.REPLY,
         most: int = limits.REQUESTS_IN_FLIGHT,
     ) -> None:
@@ -71,12 +73,12 @@ class Requests:
         self._send = send
         self._cancel_of = cancel_of
         self._silent = silent
+        self._heard_at = heard_at
         self._timeout = timeout
         self._most = most
         self._numbers = count()
         self._sent: dict[int, _Request] = {}
         self._waiting: deque[_Request] = deque()
-        self._heard = 0.0
         self._lost: Failure | None = None
         self._overdue = Alarm(clock, self._look)
 
@@ -109,7 +111,7 @@ class Requests:
         request = self._sent.get(number)
         if request is None:
             raise ProtocolViolation("a reply to nothing that was asked")
-        self._heard = request.heard = self._clock.seconds()
+        request.heard = self._clock.seconds()
         if request.wanted:
             request.on_part(part)
 
@@ -137,7 +139,6 @@ class Requests:
         request = self._sent.pop(number, None)
         if request is None:
             raise ProtocolViolation("the end of a reply to nothing that was asked")
-        self._heard = self._clock.seconds()
         if not self._sent:
             self._overdue.stop()
         self._send_waiting()
@@ -165,7 +166,7 @@ class Requests:
     def _look(self) -> None:
         """Fail what is overdue, and come back when something else may be."""
         now = self._clock.seconds()
-        newest = max(self._heard, *(request.heard for request in self._sent.values()))
+        newest = max(self._heard_at(), *(request.heard for request in self._sent.values()))
         left = self._timeout - (now - newest)
         if left <= 0:
             self._fail_all(Failure(PeerTimeout("The other side does not answer any more.")))

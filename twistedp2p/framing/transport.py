@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from OpenSSL import SSL
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
@@ -41,8 +42,19 @@ def write_whole(context: SSL.Context) -> None:
 class RecordTransport(BufferingTLSTransport):
     """One end of a TLS connection, inside of which `write_whole` holds."""
 
+    _descriptor: Any = None
+    """The socket's, if this is on one."""
+
+    @property
+    def waiting(self) -> int:
+        """How many encrypted bytes the socket has not taken yet."""
+        found = self._descriptor
+        return 0 if found is None else len(found.dataBuffer) - found.offset + found._tempDataLen
+
     def makeConnection(self, transport: ITransport) -> None:
         """Send at once what is written."""
+        if isinstance(transport, FileDescriptor):
+            self._descriptor = transport
         if ITCPTransport.providedBy(transport):
             # Requests and answers are short, and Nagle's algorithm would keep the second until the first is confirmed.
             transport.setTcpNoDelay(True)
@@ -60,9 +72,21 @@ class RecordTransport(BufferingTLSTransport):
             super()._write(octets)
             return
         assert self.transport is not None
-        self.transport.write(connection.bio_read(len(octets) + (len(octets) // _RECORD + 2) * _RECORD_ROOM))
+        self._send(connection.bio_read(len(octets) + (len(octets) // _RECORD + 2) * _RECORD_ROOM))
         if sent < len(octets):
             super()._write(octets[sent:])
+
+    def _send(self, encrypted: bytes) -> None:
+        """Give bytes to the socket now, unless others wait: that saves a copy, and a turn of the reactor."""
+        assert self.transport is not None
+        descriptor = self._descriptor
+        if descriptor is None or self.waiting or not descriptor.connected or descriptor.disconnecting:
+            self.transport.write(encrypted)
+            return
+        sent = descriptor.writeSomeData(encrypted)
+        if sent != len(encrypted):
+            # An error instead of a number is for the transport to find again, and to end the connection.
+            self.transport.write(encrypted[sent:] if isinstance(sent, int) else encrypted)
 
 
 class StreamTransport(RecordTransport):

@@ -102,11 +102,16 @@ class PeerProtocol(FrameProtocol):
         self._draining_link = False
         self._contents = Contents(source, self.send_stream)
         self._requests = Requests(
-            self.clock, send=self.send_message, cancel_of=Cancel, silent=lambda: self.abort("no answers any more")
+            self.clock,
+            send=self.send_message,
+            cancel_of=Cancel,
+            silent=lambda: self.abort("no answers any more"),
+            heard_at=lambda: self.heard_at,
         )
         self._answers = Answers(self._answered)
         self._liveness = Liveness(
             self.clock,
+            heard_at=lambda: self.heard_at,
             ping=lambda: self.send_message(Ping()),
             dead=lambda: self.abort("the other side gives no sign of life"),
             busy=lambda: bool(len(self._answers)),

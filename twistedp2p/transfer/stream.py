@@ -13,10 +13,7 @@ from twisted.internet.defer import Deferred
 from twistedp2p import limits
 from twistedp2p.messages import Data
 
-__all__ = ["PIECE_BYTES", "Readable", "Stream", "data_of"]
-
-PIECE_BYTES = 16 * limits.DATA_SENT_BYTES
-"""Bytes of a large content read in one go, some 1 MiB."""
+__all__ = ["Readable", "Stream", "data_of"]
 
 
 class Readable(Protocol):
@@ -31,10 +28,16 @@ class Stream:
 
     Args:
         send_stream: sends messages at the pace of the reader, see `FrameProtocol.send_stream`.
+        data_bytes: content in each `Data`.
     """
 
-    def __init__(self, send_stream: Callable[[Iterator[object]], Deferred[None]]) -> None:
+    def __init__(
+        self, send_stream: Callable[[Iterator[object]], Deferred[None]], data_bytes: int = limits.DATA_SENT_BYTES
+    ) -> None:
         self._send_stream = send_stream
+        self._data_bytes = data_bytes
+        self.piece_bytes = limits.READ_BYTES // data_bytes * data_bytes
+        """Bytes of a large content read in one go, as many as whole frames have: some 1 MiB."""
         self.sent = 0
         """Bytes of content that were sent."""
 
@@ -60,24 +63,24 @@ class Stream:
     async def send_range(self, request: int, opened: Readable, offset: int, length: int) -> None:
         """Send `length` bytes from `offset` on as `Data`; each read gives as many bytes as it was asked for."""
         end = offset + length
-        reading = opened.read(offset, min(PIECE_BYTES, end - offset))
+        reading = opened.read(offset, min(self.piece_bytes, end - offset))
         while offset < end:
             data = await reading
             assert data, "a read that gives less than it was asked for fails"
             offset += len(data)
             if offset < end:
-                reading = opened.read(offset, min(PIECE_BYTES, end - offset))
+                reading = opened.read(offset, min(self.piece_bytes, end - offset))
             await self.send(self.frames(request, data), reading if offset < end else None)
 
     def frames(self, request: int, data: bytes) -> Iterator[object]:
         """Yield `data` as `Data` messages, and count them as sent."""
-        for message in data_of(request, data):
+        for message in data_of(request, data, self._data_bytes):
             self.sent += len(message.payload)
             yield message
 
 
-def data_of(request: int, data: bytes) -> Iterator[Data]:
-    """Yield `data` as `Data` messages, whose frames are whole TLS records; nothing is copied."""
+def data_of(request: int, data: bytes, data_bytes: int) -> Iterator[Data]:
+    """Yield `data` as `Data` messages of `data_bytes` each; nothing is copied."""
     view = memoryview(data)
-    for offset in range(0, len(data), limits.DATA_SENT_BYTES):
-        yield Data(request, view[offset : offset + limits.DATA_SENT_BYTES])
+    for offset in range(0, len(data), data_bytes):
+        yield Data(request, view[offset : offset + data_bytes])

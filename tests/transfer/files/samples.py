@@ -36,7 +36,7 @@ FILES_SAMPLES: list[object] = [
     m.Done(1),
     m.Failed(1, "file-changed", "It is not what it was."),
     m.Cancel(1),
-    m.Data(1, bytes(limits.DATA_BYTES)),
+    m.Data(1, bytes(limits.FILE_DATA_BYTES)),
     m.Ping(),
     m.Pong(),
     m.Goodbye(),

@@ -30,7 +30,6 @@ from twistedp2p.transfer.files.messages import FileEntry, ListFolder
 from twistedp2p.transfer.files.server import Access
 from twistedp2p.transfer.files.source import SmallFile
 from twistedp2p.transfer.files.uploads import PARTS
-from twistedp2p.transfer.stream import PIECE_BYTES
 
 SECOND = 1_000_000_000
 OLD = 1_600_000_000 * SECOND
@@ -452,7 +451,7 @@ class PuttingTests(ServingTestCase):
         self.wait(first.write(data[: 2 * 1024 * 1024]))
         second = self.begin(self.client(), "file", data)
         begun = self.wait(second.begun)
-        self.assertEqual(begun.offset, 2 * PIECE_BYTES)
+        self.assertEqual(begun.offset, 2 * limits.DOWNLOAD_RANGE)
         first.write(data[2 * 1024 * 1024 :])
         self.hub.pump()
         first.end()

@@ -21,8 +21,28 @@ def test_every_message_survives(message: object) -> None:
     """A message that was encoded decodes to an equal one, and fits the longest frame that is accepted then."""
     frame = FILES.encode(message)
     assert FILES.decode(frame) == message
-    most = limits.PROOF_FRAME_BYTES if isinstance(message, f.FilesHello) else limits.FRAME_BYTES
-    assert len(frame) <= most
+    most = {f.FilesHello: limits.PROOF_FRAME_BYTES, m.Data: FILES.frame_bytes}
+    assert len(frame) <= most.get(type(message), limits.FRAME_BYTES)
+
+
+def test_only_data_is_longer() -> None:
+    """Data may be as long as FILE_DATA_BYTES and not a byte longer; any other message is no longer than elsewhere."""
+    most = m.Data(1, bytes(limits.FILE_DATA_BYTES))
+    assert FILES.decode(FILES.encode(most)) == most
+    assert FILES.frame_bytes == len(FILES.encode(most))
+    with pytest.raises(ProtocolViolation, match="Data"):
+        FILES.decode(FILES.encode(m.Data(1, bytes(limits.FILE_DATA_BYTES + 1))))
+    pad = b"\xa1x\xc6" + (limits.FRAME_BYTES - 9).to_bytes(4, "big") + bytes(limits.FRAME_BYTES - 9)
+    number = next(number for number, cls in FILES_TYPES.items() if cls is m.Ping)
+    frame = bytes([number, 0x81]) + pad
+    assert FILES.decode(frame) == m.Ping()
+    with pytest.raises(ProtocolViolation, match="bytes"):
+        FILES.decode(frame.replace(b"\xa1x", b"\xa2xy"))
+
+
+def test_the_longest_data_comes_in_time() -> None:
+    """At the lowest rate that is accepted, the longest frame comes before a put is given up."""
+    assert FILES.frame_bytes / limits.LOWEST_RATE < limits.FILES_PUT_IDLE
 
 
 def test_every_type_has_a_sample() -> None:

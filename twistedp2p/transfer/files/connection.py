@@ -100,12 +100,19 @@ class FilesConnection(FrameProtocol):
         self._entropy = entropy
         self._opened = opened
         self._lost = lost
-        self._requests = Requests(self.clock, send=self.send_message, cancel_of=Cancel, silent=self._no_answers)
+        self._requests = Requests(
+            self.clock,
+            send=self.send_message,
+            cancel_of=Cancel,
+            silent=self._no_answers,
+            heard_at=lambda: self.heard_at,
+        )
         self._liveness = Liveness(
             self.clock,
+            heard_at=lambda: self.heard_at,
             ping=lambda: self.send_message(Ping()),
             dead=lambda: self.abort("the other side gives no sign of life"),
-            busy=lambda: bool(self._streams),
+            busy=lambda: self.sending,
         )
 
     # -- asking --
@@ -332,7 +339,7 @@ class Put:
     def write(self, data: bytes) -> Deferred[None]:
         """Send the next bytes; the Deferred fires when the connection took them: wait for it."""
         self._connection.bytes_out += len(data)
-        return self._connection.send_stream(data_of(self.number, data))
+        return self._connection.send_stream(data_of(self.number, data, limits.FILE_DATA_SENT_BYTES))
 
     def end(self) -> None:
         """All was written."""

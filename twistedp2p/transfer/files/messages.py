@@ -265,5 +265,5 @@ FILES_TYPES: dict[int, type] = {
     79: Received,
 }
 
-FILES = Codec(FILES_TYPES)
+FILES = Codec(FILES_TYPES, limits.FILE_DATA_BYTES)
 """The conversation between a client and a server of named files."""

@@ -47,10 +47,10 @@ class LocalPart:
         with in_local_words(self.target), self._busy:
             if self._file is None:
                 return self.offset
-            joined = b"".join(data)
-            self._file.write_at(self.offset, joined)
-            self._hasher.update(joined)
-            self.offset += len(joined)
+            for piece in data:
+                self._file.write_at(self.offset, piece)
+                self._hasher.update(piece)
+                self.offset += len(piece)
             return self.offset
 
     @property

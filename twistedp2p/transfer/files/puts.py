@@ -16,11 +16,10 @@ from twistedp2p.framing.alarm import Alarm
 from twistedp2p.messages import Data
 from twistedp2p.transfer.files.messages import PutAt, PutFile
 from twistedp2p.transfer.files.source import Upload, WritableSource
-from twistedp2p.transfer.stream import PIECE_BYTES
 
 __all__ = ["Puts"]
 
-_WRITE_BYTES = PIECE_BYTES
+_WRITE_BYTES = limits.DOWNLOAD_RANGE
 """Bytes of a file that is put which are written in one go."""
 
 

@@ -58,7 +58,7 @@ from twistedp2p.transfer.files.messages import (
 from twistedp2p.transfer.files.puts import Puts
 from twistedp2p.transfer.files.source import FileSource, SmallFile, WritableSource
 from twistedp2p.transfer.liveness import Liveness
-from twistedp2p.transfer.stream import PIECE_BYTES, Stream
+from twistedp2p.transfer.stream import Stream
 
 __all__ = ["Access", "FilesServerProtocol"]
 
@@ -111,12 +111,13 @@ class FilesServerProtocol(FrameProtocol):
         self._opened = opened
         self._channel: Channel | None = None
         self._writer = False
-        self._stream = Stream(self.send_stream)
+        self._stream = Stream(self.send_stream, limits.FILE_DATA_SENT_BYTES)
         self._listings = Listings(source.listing)
         self._answers = Answers(self._answered)
         self._puts = Puts(self.clock, self.send_message, self.hold_reading)
         self._liveness = Liveness(
             self.clock,
+            heard_at=lambda: self.heard_at,
             ping=lambda: self.send_message(Ping()),
             dead=lambda: self.abort("the other side gives no sign of life"),
             busy=lambda: bool(len(self._answers)),
@@ -237,7 +238,7 @@ class FilesServerProtocol(FrameProtocol):
             await self._stream.send(iter((Listed(asked.request, tuple(page)),)))
 
     async def _range(self, asked: ReadRange) -> None:
-        if asked.length <= PIECE_BYTES:
+        if asked.length <= self._stream.piece_bytes:
             data = await self._source.read_range(_checked(asked.path), asked.token, asked.offset, asked.length)
             await self._stream.send(self._stream.frames(asked.request, data))
             return
