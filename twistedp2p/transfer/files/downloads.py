@@ -38,6 +38,7 @@ from twistedp2p.transfer.files.progress import FileEvent, Totals
 from twistedp2p.transfer.files.ranges import RangedFiles
 from twistedp2p.transfer.files.small import SmallFiles
 from twistedp2p.transfer.files.tasks import Tasks
+from twistedp2p.transfer.files.window import Window
 
 __all__ = ["Downloads", "Taken"]
 
@@ -75,7 +76,7 @@ class Downloads:
         self._pump_again = False
         self._tasks = tasks = Tasks(self._pump, self._broke)
         self._ledger = ledger = Ledger(heard)
-        self._flight = flight = Flight(client, in_flight)
+        self._flight = flight = Flight(client, in_flight, Window(in_flight))
         present = Present(client, disk, in_thread, taken)
         anew = Anew(client, ledger, tasks, self._wait, as_listed=as_listed)
         old = OldParts(disk)
@@ -188,6 +189,8 @@ class Downloads:
             if isinstance(turn, Priority):
                 if not self._small.ask(turn, flight.connection):
                     break
+            elif flight.window.is_full:
+                break
             else:
                 self._ranged.ask(turn, flight.connection)
         if flight.connection is None and len(flight.fair) and not self._connecting:
@@ -208,6 +211,7 @@ class Downloads:
     async def _connect(self) -> None:
         try:
             self._flight.connection = await self._client.connected()
+            self._flight.window.reconnected()
         finally:
             self._connecting = False
 

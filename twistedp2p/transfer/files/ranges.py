@@ -111,25 +111,33 @@ class RangedFiles:
         if file.again:
             offset, length = file.again.pop(0)
         else:
-            offset, length = file.next, min(limits.DOWNLOAD_RANGE, file.entry.size - file.next)
+            offset, length = file.next, min(flight.window.range_bytes, file.entry.size - file.next)
             file.next += length
         if not file.again and file.next >= file.entry.size:
             flight.fair.remove(file)
         flight.fair.charge(file, length)
-        flight.room -= length
+        flight.asked(connection.clock.seconds(), length)
         self._tasks.start(self._fetch(file, Range(offset, length), connection))
 
     async def _fetch(self, file: Pending, wanted: Range, connection: FilesConnection) -> None:
-        pieces = wanted.pieces
+        seconds, window = connection.clock.seconds, self._flight.window
+        asked_at, pieces = seconds(), wanted.pieces
+
+        def take(_: int, data: bytes | memoryview) -> None:
+            if not pieces:
+                window.began(seconds() - asked_at)
+            pieces.append(data)
+
         try:
-            await connection.read_range(
-                file.path, file.entry.token, wanted.offset, wanted.length, lambda _, data: pieces.append(data)
-            )
+            try:
+                await connection.read_range(file.path, file.entry.token, wanted.offset, wanted.length, take)
+            finally:
+                window.answered(seconds(), sum(map(len, pieces)))
         except TwistedP2PError as error:
             if not self._came_in_part(file, wanted, error):
                 return
         if file.part is None:
-            self._flight.room += wanted.length  # it was given up, or begun anew, meanwhile
+            self._flight.stored(wanted.length)  # it was given up, or begun anew, meanwhile
             return
         file.came[wanted.offset] = wanted
         if not file.writing:
@@ -139,10 +147,10 @@ class RangedFiles:
         """Not all of a range came: keep what did, and let the rest be asked for again; return whether any did."""
         came = sum(map(len, wanted.pieces))
         if not is_passing(error):
-            self._flight.room += wanted.length
+            self._flight.stored(wanted.length)
             self._fail(file, error)
             return False
-        self._flight.room += wanted.length - came
+        self._flight.stored(wanted.length - came)
         self._flight.not_answered(error)
         if file.part is not None and came < wanted.length:
             file.again.append((wanted.offset + came, wanted.length - came))
@@ -168,7 +176,7 @@ class RangedFiles:
                 try:
                     await self._in_thread(part.write, pieces)
                 finally:
-                    self._flight.room += size
+                    self._flight.stored(size)
                 self._ledger.moved(file, size, part.offset)
                 self._tasks.go_on()
         except TwistedP2PError as error:
@@ -209,7 +217,7 @@ class RangedFiles:
     def _let_go(self, file: Pending, *, drop: bool = False) -> None:
         """Forget what is under way of a file; with `drop` what came is of no use any more."""
         self._flight.fair.remove(file)
-        self._flight.room += sum(found.length for found in file.came.values())
+        self._flight.stored(sum(found.length for found in file.came.values()))
         file.came.clear()
         part, file.part = file.part, None
         self._leave(file)

@@ -1,0 +1,151 @@
+"""How much of larger files is asked for ahead, by what the way brings."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twistedp2p import limits
+from twistedp2p.transfer.files.window import Window
+
+MIB = 1024 * 1024
+
+
+def after(rate: float, round_trip: float, seconds: float = 60.0, most: int = 16 * MIB) -> Window:
+    """Return a window after a download of `rate` bytes a second over a way of `round_trip` seconds.
+
+    The way is simulated: the answers come one after the other, each a round trip after its question at the earliest.
+    """
+    window = Window(most)
+    now = free = 0.0
+    under_way: list[tuple[float, float, int]] = []  # when asked, when answered, how long
+    while now < seconds or under_way:
+        while now < seconds and not window.is_full:
+            length = window.range_bytes
+            window.asked(now, length)
+            begins = max(free, now + round_trip)
+            free = begins + length / rate
+            under_way.append((now, free, length))
+        asked_at, now, length = under_way.pop(0)
+        window.began(now - length / rate - asked_at)
+        window.answered(now, length)
+        window.stored(length)
+    return window
+
+
+@pytest.mark.parametrize(
+    ("rate", "round_trip", "least", "most"),
+    [
+        (4_000, 0.3, 0.2, 0.5),  # a mobile phone whose volume is used up
+        (100_000, 0.1, 0.7, 1.2),
+        (1_000_000, 0.05, 1.0, 1.5),
+        (12_500_000, 0.02, 1.0, 3.0),  # 100 Mbit/s
+        (125_000_000, 0.0005, 2.0, 4.0),  # 1 Gbit/s nearby
+        (125_000_000, 0.1, 16.0, 16.0),  # ... and far away
+        (700_000_000, 0.0005, 14.0, 16.0),
+    ],
+)
+def test_ways(rate: float, round_trip: float, least: float, most: float) -> None:
+    """Some seconds' worth over a slow way, a few round trips' worth over a long one; given in MiB."""
+    window = after(rate, round_trip)
+    assert least * MIB <= window.bytes <= most * MIB
+
+
+@pytest.mark.parametrize("rate", [4_000, 100_000, 1_000_000, 125_000_000])
+@pytest.mark.parametrize("round_trip", [0.0005, 0.02, 0.1])
+def test_the_way_is_used(rate: float, round_trip: float) -> None:
+    """More is under way than the way takes within a round trip, so that it is never idle for want of questions."""
+    assert after(rate, round_trip).bytes > min(1.5 * rate * round_trip, 16 * MIB - 1)
+
+
+def test_the_beginning() -> None:
+    """Before anything is known of a way, little is asked for at a time: it may be a slow one."""
+    window = Window()
+    asked = 0
+    while not window.is_full:
+        window.asked(0.0, window.range_bytes)
+        asked += 1
+    assert (asked, window.range_bytes) == (4, limits.DATA_SENT_BYTES)
+    window.reconnected()
+    assert after(700e6, 0.0005).range_bytes == limits.DOWNLOAD_RANGE
+
+
+def test_all_answered_before_more_is_asked_for() -> None:
+    """A way that is quicker than whoever asks is found to be quick, although nothing is under way between."""
+    window = Window()
+    now = 0.0
+    for _ in range(1000):
+        lengths = []
+        while not window.is_full:
+            lengths.append(window.range_bytes)
+            window.asked(now, lengths[-1])
+        for length in lengths:
+            window.began(0.0003)
+            now += length / 700e6
+            window.answered(now, length)
+        now += 0.0005
+        for length in lengths:
+            window.stored(length)
+    assert window.bytes > 8 * MIB
+
+
+def test_idle_time_does_not_count() -> None:
+    """A pause in which nothing was asked for does not make the way seem slow."""
+    window = after(125e6, 0.001)
+    before = window.bytes
+    for now in range(100, 110):
+        window.asked(now, 4 * MIB)
+        window.answered(now + 0.03, 4 * MIB)
+        window.stored(4 * MIB)
+    assert window.bytes > before / 2
+
+
+def test_another_way() -> None:
+    """After the connection was made anew nothing counts that was measured over the other way."""
+    window = after(125e6, 0.1)
+    assert window.bytes == 16 * MIB
+    window.reconnected()
+    assert window.bytes < MIB
+
+
+def test_a_way_that_gets_slower() -> None:
+    """Within some answers less is asked for ahead, so that a new priority does not wait for minutes."""
+    window = after(125e6, 0.01)
+    before = window.bytes
+    now = 100.0
+    for _ in range(30):
+        window.asked(now, 65_536)
+        now += 65_536 / 50_000
+        window.answered(now, 65_536)
+        window.stored(65_536)
+    assert window.bytes < before / 4
+
+
+def test_what_came_and_is_not_stored() -> None:
+    """It counts until it is stored; but if nothing is asked for any more something may be: the rest may wait for it."""
+    window = Window(most=MIB)
+    for _ in range(2):
+        window.asked(0.0, MIB)
+    window.answered(1.0, MIB)
+    assert window.is_full
+    window.answered(2.0, 0)
+    assert not window.is_full
+    window.asked(2.0, MIB)
+    assert window.is_full
+
+
+@given(
+    st.floats(100, 1e10),
+    st.floats(0, 10),
+    st.integers(1, 64 * MIB),
+)
+def test_limits(rate: float, round_trip: float, most: int) -> None:
+    """Never more than the most, and a range is whole frames, and not more than DOWNLOAD_RANGE."""
+    window = Window(most)
+    window.asked(0.0, 1)
+    window.began(round_trip)
+    window.answered(max(1.0, round_trip), int(rate))
+    assert 0 < window.bytes <= most
+    assert window.range_bytes <= limits.DOWNLOAD_RANGE
+    assert window.range_bytes == limits.DATA_SENT_BYTES or window.range_bytes % limits.FILE_DATA_SENT_BYTES == 0

@@ -1,0 +1,97 @@
+"""How much of larger files is asked for ahead: enough for the way to be busy all the time, and little more.
+
+What is asked for and not stored is what a new priority waits for, what memory holds, and what a killed download asks
+for again. So it follows the way: what that brings within some round trips, and within some seconds if it is slow.
+"""
+
+from __future__ import annotations
+
+from twistedp2p import limits
+
+__all__ = ["Window"]
+
+_ROUND_TRIPS = 4
+"""A way brings this many round trips' worth before more is asked for ..."""
+_PAUSE = 0.02
+"""... and what it brings in this time, seconds: threads of a busy machine, and its disk, have their pauses."""
+_SECONDS = 8.0
+"""Over a slow way, as much as it brings in this time."""
+_LEAST = 4 * limits.DATA_SENT_BYTES
+_ENOUGH = 4 * limits.FILE_DATA_SENT_BYTES
+"""More than this is asked for only because of round trips."""
+_SAMPLE = 0.02
+"""A rate is measured over at least this time, seconds, or over a round trip."""
+_FADING = 0.8
+"""A rate that is lower than the last one counts for as much less."""
+
+
+class Window:
+    """What is asked for and not stored, and how much of it there may be.
+
+    Args:
+        most: bytes, whatever the way may bring.
+    """
+
+    def __init__(self, most: int = limits.CONNECTION_BYTES_IN_FLIGHT) -> None:
+        self._most = most
+        self._under_way = 0
+        self._unanswered = 0
+        self._round_trip = float("inf")
+        self._rate = 0.0
+        self._since = 0.0
+        self._came = 0
+        self._heard = float("-inf")
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes may be asked for and not stored; a range may go beyond it."""
+        if not self._rate or self._round_trip == float("inf"):
+            return min(_LEAST, self._most)
+        slow = min(max(_LEAST, self._rate * _SECONDS), _ENOUGH)
+        ahead = self._rate * (self._round_trip * _ROUND_TRIPS + _PAUSE)
+        return int(min(slow + ahead, self._most))
+
+    @property
+    def range_bytes(self) -> int:
+        """How many bytes are asked for at a time: a quarter, as whole frames of whole TLS records."""
+        frames = self.bytes // (4 * limits.FILE_DATA_SENT_BYTES)
+        if not frames:
+            return limits.DATA_SENT_BYTES
+        return min(frames * limits.FILE_DATA_SENT_BYTES, limits.DOWNLOAD_RANGE)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more may be asked for now.
+
+        If everything was answered something may always be: what came may wait for what did not.
+        """
+        return self._unanswered > 0 and self._under_way >= self.bytes
+
+    def reconnected(self) -> None:
+        """There is another connection, and its way may be another one."""
+        self._round_trip, self._rate = float("inf"), 0.0
+
+    def asked(self, now: float, length: int) -> None:
+        """A range of `length` bytes was asked for, at the time `now`, seconds."""
+        if not self._unanswered and now - self._heard > _SAMPLE:
+            self._since, self._came = now, 0  # it was idle, and that is not the way's fault
+        self._under_way += length
+        self._unanswered += 1
+
+    def began(self, seconds: float) -> None:
+        """The first bytes of a range came so many seconds after they were asked for."""
+        self._round_trip = min(self._round_trip, seconds)
+
+    def answered(self, now: float, length: int) -> None:
+        """A request was answered, or failed, at the time `now`, after so many bytes."""
+        self._unanswered -= 1
+        self._heard = now
+        self._came += length
+        seconds = now - self._since
+        if seconds >= max(_SAMPLE, self._round_trip):
+            self._rate = max(self._came / seconds, self._rate * _FADING)
+            self._since, self._came = now, 0
+
+    def stored(self, length: int) -> None:
+        """So many bytes that were asked for are stored, or are not wanted any more."""
+        self._under_way -= length
