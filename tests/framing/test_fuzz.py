@@ -29,6 +29,7 @@ MESSAGES = st.lists(
     st.sampled_from([*(m for m in TRACKER_SAMPLES if not isinstance(m, (Goodbye, Refused))), LONG]), max_size=8
 )
 CUTS = st.lists(st.integers(1, 70_000), min_size=1, max_size=40)
+GROUPS = st.lists(st.integers(1, 200), min_size=1, max_size=10)
 NUMBERS = st.integers(0, 3)
 ARGUMENTS = st.one_of(st.binary(max_size=40), st.just(b"\x81\xa4word\xa4ring"), st.just(b"\x81\xa6length\x09"))
 NAMES = st.one_of(st.sampled_from(["Search", "Text", "Length", "Later", "Nowhere"]), st.text(max_size=10))
@@ -48,6 +49,17 @@ def pieces(data: bytes, sizes: list[int]) -> list[bytes]:
     while at < len(data):
         size = sizes[len(found) % len(sizes)]
         found.append(data[at : at + size])
+        at += size
+    return found
+
+
+def grouped(items: list[bytes], sizes: list[int]) -> list[list[bytes]]:
+    """Put so many items together, over and over."""
+    found: list[list[bytes]] = []
+    at = 0
+    while at < len(items):
+        size = sizes[len(found) % len(sizes)]
+        found.append(items[at : at + size])
         at += size
     return found
 
@@ -87,12 +99,37 @@ class FrameTests(SynchronousTestCase):
         self.assertEqual(protocol.heard, [CHANNEL, *messages])
         protocol.connectionLost(Failure(ConnectionDone()))
 
-    @given(MESSAGES, st.binary(min_size=1, max_size=300), CUTS)
-    def test_any_bytes(self, messages: list[object], data: bytes, cuts: list[int]) -> None:
+    @given(MESSAGES, CUTS, GROUPS, st.lists(st.integers(0, 20), max_size=2))
+    def test_pieces_together(
+        self, messages: list[object], cuts: list[int], groups: list[int], holds: list[int]
+    ) -> None:
+        """Pieces that are handed over together are taken as if each came by itself, and count as much."""
+        one, other = self.proven(), self.proven()
+        cut = pieces(framed(*messages), cuts)
+        hold: Deferred[None] = Deferred()
+        for number, group in enumerate(grouped(cut, groups)):
+            if number in holds:
+                other.hold_reading(hold)
+            other.pieces_received(group)
+            if number in holds:
+                hold.callback(None)
+                hold = Deferred()
+        for piece in cut:
+            one.dataReceived(piece)
+        self.assertEqual(other.heard, [CHANNEL, *messages])
+        self.assertEqual((one._received, one._incomplete), (other._received, other._incomplete))
+        for protocol in (one, other):
+            protocol.connectionLost(Failure(ConnectionDone()))
+
+    @given(MESSAGES, st.binary(min_size=1, max_size=300), CUTS, GROUPS)
+    def test_any_bytes(self, messages: list[object], data: bytes, cuts: list[int], groups: list[int]) -> None:
         """After any messages any bytes may come: what was said before is heard, and no error escapes."""
         protocol = self.proven()
-        for piece in pieces(framed(*messages) + data, cuts):
-            protocol.dataReceived(piece)
+        for group in grouped(pieces(framed(*messages) + data, cuts), groups):
+            if len(group) > 1:
+                protocol.pieces_received(group)
+            else:
+                protocol.dataReceived(group[0])
         self.assertEqual(protocol.heard[: len(messages) + 1], [CHANNEL, *messages])
         self.assertIn(protocol.link_state, (LinkState.PROVEN, LinkState.CLOSED))
         protocol.connectionLost(Failure(ConnectionDone()))

@@ -46,10 +46,23 @@ class Collects(Protocol):
         self.gone.callback(None)
 
 
+class TakesMany(Collects):
+    """Takes many records together, and counts how often."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.takes: list[int] = []
+
+    def pieces_received(self, pieces: list[bytes]) -> None:
+        self.takes.append(len(pieces))
+        self.received += b"".join(pieces)
+
+
 class Counting(StringTransport):
     """A socket in memory that counts what is written at a time."""
 
-    disconnecting = False
+    def abortConnection(self) -> None:
+        self.disconnecting = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,9 +75,9 @@ class Counting(StringTransport):
 class Pair:
     """Two ends of TLS in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: Collects | None = None) -> None:
         self.clock = Clock()
-        self.inner = (Collects(), Collects())
+        self.inner = (first or Collects(), Collects())
         self.outer = []
         for key, protocol, client in ((CLIENT, self.inner[0], True), (SERVER, self.inner[1], False)):
             creator: Any = TLSNetwork(self.clock, key)._creator(FILES_ALPN)
@@ -150,6 +163,58 @@ class WritingTests(SynchronousTestCase):
         directlyProvides(bare, ITCPTransport)
         pair.outer[0].makeConnection(bare)
         self.assertFalse(bare.delay)
+
+
+class ReadingTests(SynchronousTestCase):
+    """What came is decrypted and handed on."""
+
+    def setUp(self) -> None:
+        self.inner = TakesMany()
+        self.pair = Pair(self.inner)
+        self.pair.begin()
+        self.pair.pump()
+        self.reader, self.writer = self.pair.outer
+
+    def encrypted(self, data: bytes) -> bytes:
+        """Return `data` as it travels."""
+        self.writer.write(data)
+        self.pair.clock.advance(0)
+        writes, self.pair.bare[1].writes = self.pair.bare[1].writes, []
+        return b"".join(writes)
+
+    def test_records_together(self) -> None:
+        """The records of one long read are handed on in one go, those of a short one as they are; all in order."""
+        self.reader.dataReceived(self.encrypted(b"short"))
+        self.reader.dataReceived(self.encrypted(b"a" * 10 * RECORD))
+        travelling = self.encrypted(b"b" * 10 * RECORD)
+        self.reader.dataReceived(travelling[: 5 * RECORD])
+        self.reader.dataReceived(travelling[5 * RECORD :])
+        self.assertEqual(bytes(self.inner.received), b"short" + b"a" * 10 * RECORD + b"b" * 10 * RECORD)
+        self.assertEqual(self.inner.takes, [10, 4, 6])
+
+    def test_the_end_behind_records(self) -> None:
+        """What came before the other side closed arrives, and then the end."""
+        travelling = self.encrypted(b"a" * 10 * RECORD)
+        self.writer.loseConnection()
+        self.reader.dataReceived(travelling + b"".join(self.pair.bare[1].writes))
+        self.assertEqual(len(self.inner.received), 10 * RECORD)
+        self.assertTrue(self.pair.bare[0].disconnecting)
+
+    def test_a_broken_record(self) -> None:
+        """What came before a record that was changed on its way arrives, and nothing after it."""
+        travelling = bytearray(self.encrypted(bytes(10 * RECORD)))
+        travelling[5 * RECORD] ^= 1
+        self.reader.dataReceived(bytes(travelling))
+        self.assertEqual(len(self.inner.received), 4 * RECORD)
+        self.assertTrue(self.pair.bare[0].disconnecting)
+        self.reader.dataReceived(self.encrypted(bytes(10 * RECORD)))
+        self.assertEqual(len(self.inner.received), 4 * RECORD)
+
+    def test_after_an_abort(self) -> None:
+        """Nothing is handed on of what comes after this side gave the connection up."""
+        self.reader.abortConnection()
+        self.reader.dataReceived(self.encrypted(bytes(10 * RECORD)))
+        self.assertEqual(len(self.inner.received), 0)
 
 
 class SocketTests(TestCase):

@@ -13,7 +13,7 @@ This module knows no message but `Refused`, and checks no proof; the conversatio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any, cast
 
@@ -254,6 +254,24 @@ class FrameProtocol(Int32StringReceiver):
         self._wanted = 0
         if self._incomplete and not self._deaf:
             self._hold_back()
+
+    def pieces_received(self, pieces: Sequence[bytes]) -> None:
+        """Take many pieces, each as `dataReceived` does; what is within a long frame is only put aside."""
+        at = 0
+        while at < len(pieces) and not self._deaf:
+            first, size = at, self._incomplete
+            end = min(len(pieces), first + _PIECES - len(self._held_back))
+            while at < end and size + len(pieces[at]) < self._wanted:
+                size += len(pieces[at])
+                at += 1
+            if at > first:
+                self._held_back += pieces[first:at]
+                self._received += size - self._incomplete
+                self._incomplete = size
+                self.heard_at = self.clock.seconds()
+            if at < len(pieces):
+                self.dataReceived(pieces[at])
+                at += 1
 
     def _hold_back(self) -> None:
         """Part of a frame is here: see that the rest comes, and put what is here aside until then."""

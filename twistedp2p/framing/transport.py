@@ -20,6 +20,7 @@ from twisted.internet.interfaces import (
     ITransport,
 )
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistedp2p import limits
@@ -44,6 +45,7 @@ class RecordTransport(BufferingTLSTransport):
 
     _descriptor: Any = None
     """The socket's, if this is on one."""
+    _much = False
 
     @property
     def waiting(self) -> int:
@@ -59,6 +61,36 @@ class RecordTransport(BufferingTLSTransport):
             # Requests and answers are short, and Nagle's algorithm would keep the second until the first is confirmed.
             transport.setTcpNoDelay(True)
         super().makeConnection(transport)
+
+    def dataReceived(self, bytes: bytes) -> None:
+        """Decrypt what came; Twisted hands every record on by itself, here many are handed on together."""
+        self._much = len(bytes) > 2 * _RECORD
+        super().dataReceived(bytes)
+
+    def _flushReceiveBIO(self) -> None:
+        if self._much:
+            self._hand_on()
+        super()._flushReceiveBIO()
+
+    def _hand_on(self) -> None:
+        """Hand all records on that are whole to a protocol that takes them together."""
+        take = getattr(self.wrappedProtocol, "pieces_received", None)
+        if take is None or self._lostTLSConnection:
+            return
+        pieces: list[bytes] = []
+        broken: Failure | None = None
+        receive = self._tlsConnection.recv
+        try:
+            while True:
+                pieces.append(receive(_RECORD))
+        except (SSL.WantReadError, SSL.ZeroReturnError):
+            pass  # Twisted sees it again
+        except SSL.Error:
+            broken = Failure()
+        if pieces and not self._aborted:
+            take(pieces)
+        if broken is not None:
+            self._tlsShutdownFinished(broken)
 
     def _write(self, octets: bytes) -> None:
         """Encrypt `octets` in one step; what can not be done so is Twisted's."""
