@@ -3,12 +3,11 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
 
 from twistedp2p.home import Home
 from twistedp2p.identity.invite import Invite
-from twistedp2p.peer.changes import By
 from twistedp2p.peer.options import PeerOptions
 from twistedp2p.peer.service import PeerService
 from twistedp2p.tracker.service import TrackerService
@@ -22,10 +21,10 @@ async def start(peer):
 
 
 async def watch(peer, wanted):
-    """Print what others change until `wanted` is there."""
+    """Print what changes until `wanted` is there."""
     async for change in peer.changes():
-        if change.by is By.OTHERS:
-            print(f"{change.what.value} by others: {change.path}, {change.size} bytes")
+        before = f", before {change.old_path}" if change.old_path else ""
+        print(f"{change.what.value} by {change.by.value}: {change.path}, {change.size} bytes{before}")
         if change.path == wanted:
             return
 
@@ -45,9 +44,11 @@ async def main(reactor):
             watching = Deferred.fromCoroutine(watch(ben, "letter"))  # runs beside what follows
             (base / "anna" / "letter").write_text("Dear Ben")
             await watching
-            await anna.in_sync()
-            await ben.in_sync()
-            print("ben has:", (base / "ben" / "letter").read_text())
+            await gatherResults([anna.in_sync(), ben.in_sync()])
+            watching = Deferred.fromCoroutine(watch(ben, "to ben"))
+            (base / "anna" / "letter").rename(base / "anna" / "to ben")
+            await watching
+            print("ben has:", (base / "ben" / "to ben").read_text())
         finally:
             for service in (ben, anna, tracker):
                 await service.stopService()

@@ -20,7 +20,8 @@ SAYS = {
     "serve_folder": r"letters/to ben: 8 bytes\nlist: 6 bytes\nstopped\n",
     "fetch": r"long: begun, 0 of 3,000,000 bytes\n(long: moved, [\d,]+ of 3,000,000 bytes\n)+"
     r"long: done, 3,000,000 of 3,000,000 bytes\n1 files, 3,000,000 bytes\n",
-    "peer_inside": r"added by others: letter, 8 bytes\nben has: Dear Ben\nstopped\n",
+    "peer_inside": r"added by others: letter, 8 bytes\n"
+    r"renamed by others: to ben, 8 bytes, before letter\nben has: Dear Ben\nstopped\n",
 }
 """What each program prints, as a pattern for all of it."""
 

@@ -50,6 +50,56 @@ class RowsTests(SynchronousTestCase):
         """What comes to be ignored has not gone."""
         self.assertEqual(changes_of([("p", FILE, None)], lambda _: By.OTHERS, lambda path, kind: path == "p"), ())
 
+    def test_renamed(self) -> None:
+        """A file that left one path and is at another, as it was, is one change; what it replaced there is not told."""
+        other = Row(None, Kind.FILE, b"o" * 32, signature=Signature(1, 9, 5, 6))
+        told = (Change(What.RENAMED, "new", By.HERE, False, 30, "old"),)
+        rebased = evolve(FILE, base=None)
+        for before in (None, other):
+            rows = [("new", before, rebased), ("old", FILE, None)]
+            for given in (rows, rows[::-1]):
+                self.assertEqual(changes_of(given, lambda path: By.HERE if path == "new" else By.OTHERS), told)
+
+    def test_not_known_to_be_renamed(self) -> None:
+        """What is not the same file in all, or left no path, is added and removed."""
+        signature = FILE.signature
+        assert signature is not None
+        for new in (
+            evolve(FILE, content=b"d" * 32),
+            evolve(FILE, executable=True),
+            evolve(FILE, signature=None),
+            evolve(FILE, signature=evolve(signature, inode=7)),
+            evolve(FILE, signature=evolve(signature, device=7)),
+        ):
+            found = changes_of([("new", None, new), ("old", FILE, None)], lambda _: By.HERE)
+            self.assertEqual([(each.what, each.old_path) for each in found], [(What.ADDED, ""), (What.REMOVED, "")])
+        linked = changes_of([("new", None, FILE), ("old", FILE, evolve(FILE, base=None))], lambda _: By.HERE)
+        self.assertEqual([(each.what, each.path) for each in linked], [(What.ADDED, "new")])
+        folders = changes_of([("new", None, FOLDER), ("old", FOLDER, None)], lambda _: By.HERE)
+        self.assertEqual([each.what for each in folders], [What.ADDED, What.REMOVED])
+        instead = changes_of([("new", FOLDER, FILE), ("old", FILE, None)], lambda _: By.HERE)
+        self.assertEqual([each.what for each in instead], [What.CHANGED, What.REMOVED])
+
+    def test_renames_of_linked_files(self) -> None:
+        """Of one file with several names, each old name is told once, with what came of it."""
+        rows = [("a", FILE, None), ("b", FILE, None), ("c", None, FILE)]
+        found = changes_of(rows, lambda _: By.HERE)
+        self.assertEqual(
+            [(each.what, each.path, each.old_path) for each in found],
+            [(What.REMOVED, "b", ""), (What.RENAMED, "c", "a")],
+        )
+        found = changes_of([("a", FILE, None), ("b", None, FILE), ("c", None, FILE)], lambda _: By.HERE)
+        self.assertEqual(
+            [(each.what, each.path, each.old_path) for each in found],
+            [(What.RENAMED, "b", "a"), (What.ADDED, "c", "")],
+        )
+
+    def test_renamed_to_an_ignored_name(self) -> None:
+        """A file that has an ignored name now has left the share, whatever is known of it."""
+        rows = [("new", None, FILE), ("old", FILE, None)]
+        found = changes_of(rows, lambda _: By.HERE, lambda path, kind: path == "new")
+        self.assertEqual([(each.what, each.path) for each in found], [(What.REMOVED, "old")])
+
 
 class StepsTests(BenchTestCase):
     """What each step says."""
@@ -96,15 +146,49 @@ class StepsTests(BenchTestCase):
         self.assertEqual(said(bench.plan("file")), [])
 
     def test_renamed_by_others(self) -> None:
-        """A file that others renamed is removed under the old name and added under the new one."""
+        """A file that others renamed is told with both names; one that they saved anew under a new name is not."""
         bench = self.bench()
         bench.theirs("old", b"theirs")
         bench.plan("old")
         bench.plan("old")
-        bench.theirs("new", b"theirs")
+        bench.theirs("folder/new", b"theirs")
         bench.theirs("old", None)
+        done = bench.plan("folder/new", "old")
+        self.assertEqual(said(done), [("added", "folder", "others"), ("renamed", "folder/new", "others")])
+        self.assertEqual((done.changes[1].old_path, done.changes[1].size), ("old", 6))
+        bench.theirs("other", b"other")
+        bench.theirs("folder/new", None)
+        told = sorted([*said(bench.plan("folder/new", "other")), *said(bench.plan("other"))])
+        self.assertEqual(told, [("added", "other", "others"), ("removed", "folder/new", "others")])
+
+    def test_renamed_here(self) -> None:
+        """A file that a person renames is told with both names, over another file too; a folder file by file."""
+        bench = self.bench()
+        bench.save("old", b"mine")
+        bench.save("over", b"other")
+        bench.steps.take(bench.scan())
+        for old, new in (("old", "new"), ("new", "over")):
+            (bench.root / old).rename(bench.root / new)
+            done = bench.steps.take(bench.scan())
+            self.assertEqual(said(done), [("renamed", new, "here")])
+            self.assertEqual((done.changes[0].old_path, done.changes[0].size), (old, 4))
+        bench.save("a/file", b"in a folder")
+        bench.steps.take(bench.scan())
+        (bench.root / "a").rename(bench.root / "b")
+        done = bench.steps.take(bench.scan())
         self.assertEqual(
-            sorted(said(bench.plan("old", "new"))), [("added", "new", "others"), ("removed", "old", "others")]
+            sorted(said(done)), [("added", "b", "here"), ("removed", "a", "here"), ("renamed", "b/file", "here")]
+        )
+
+    def test_renamed_and_edited_here(self) -> None:
+        """A file that is edited as it gets a new name is another file: removed and added."""
+        bench = self.bench()
+        bench.save("old", b"mine")
+        bench.steps.take(bench.scan())
+        (bench.root / "old").rename(bench.root / "new")
+        (bench.root / "new").write_bytes(b"edited")
+        self.assertEqual(
+            sorted(said(bench.steps.take(bench.scan()))), [("added", "new", "here"), ("removed", "old", "here")]
         )
 
     def test_conflict(self) -> None:

@@ -7,6 +7,7 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.limits import EXPIRY
+from twistedp2p.peer.changes import What
 from twistedp2p.testing.disk import folder_in_memory
 from twistedp2p.testing.nodes import SimPeer, SimTracker
 from twistedp2p.testing.trees import FOLDER
@@ -167,6 +168,26 @@ class LiveTests(WorldCase):
         self.assertLess(self.settle(), 1)
         self.assertEqual({"letter", "empty", "pictures", "pictures/1.jpg", "pictures/2.jpg"}, set(anna.tree()))
         self.assertLess(self.world.internet.bytes_carried - before, 10_000)
+
+    def test_rename_is_told(self) -> None:
+        """Programs hear of a renamed file, and of one in a renamed folder, with both names: here and at the others."""
+        anna, ben = self.couple(SOME)
+        heard: list[tuple[str, str, str, str]] = []
+
+        def listen(peer: SimPeer) -> None:
+            peer.peer.sync.changed = lambda changes: heard.extend(
+                (peer.name, each.by.value, each.old_path, each.path) for each in changes if each.what is What.RENAMED
+            )
+
+        listen(anna)
+        listen(ben)
+        anna.rename("letter", "letters/to ben")
+        self.settle()
+        anna.rename("photos", "pictures")
+        self.settle()
+        names = [("letter", "letters/to ben"), ("photos/1.jpg", "pictures/1.jpg"), ("photos/2.jpg", "pictures/2.jpg")]
+        told = [(peer.name, by, *each) for peer, by in ((anna, "here"), (ben, "others")) for each in names]
+        self.assertEqual(sorted(heard), sorted(told))
 
     def test_rename_over(self) -> None:
         """A file that is renamed over another one replaces it."""

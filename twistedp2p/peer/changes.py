@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 
 from attrs import frozen
@@ -14,11 +14,12 @@ __all__ = ["LOST", "By", "Change", "What", "changes_of"]
 
 
 class What(Enum):
-    """What became of a path. Renaming is both: the new name is added, the old one removed."""
+    """What became of a path."""
 
     ADDED = "added"
     CHANGED = "changed"  # other content, another executable bit, or a folder instead of a file
     REMOVED = "removed"
+    RENAMED = "renamed"  # a file, unchanged, from `old_path`, where nothing is any more
     LOST = "lost"  # changes before this one are missing: look at the folder
 
 
@@ -41,6 +42,8 @@ class Change:
     """Whether it is a folder, or was one if it is removed."""
     size: int = 0
     """Bytes of a file that is there; 0 else."""
+    old_path: str = ""
+    """What a renamed file was called before; "" if `what` is not RENAMED."""
 
 
 LOST = Change(What.LOST, "")
@@ -52,25 +55,68 @@ def changes_of(
     by: Callable[[str], By],
     ignored: Callable[[str, Kind], bool] = lambda path, kind: False,
 ) -> tuple[Change, ...]:
-    """Return what it means for a person that rows, given with what they were before, changed.
+    """Return what it means for a person that the rows of one commit, given with what they were before, changed.
 
     What is `ignored` changes for nobody: its row goes, and the file stays. So does a row of which only the base or
-    the signature is another.
+    the signature is another. A rename is one change, where the rows tell it: the very file that left one path in this
+    commit is at another one, as it was. It may have replaced another file there.
     """
+    shared = [
+        (path, before, after)
+        for path, before, after in rows
+        if (row := before if after is None else after) is not None and not ignored(path, row.kind)
+    ]
+    renamed = _renames(shared)
+    old_paths = set(renamed.values())
     found = []
-    for path, before, after in rows:
+    for path, before, after in shared:
         row = before if after is None else after
-        if (
-            row is None
-            or ignored(path, row.kind)
-            or (before is not None and after is not None and _same(before, after))
-        ):
+        if path in old_paths or row is None or (before is not None and after is not None and _same(before, after)):
             continue
+        old_path = renamed.get(path, "")
         what = What.REMOVED if after is None else What.ADDED if before is None else What.CHANGED
         is_folder = row.kind is Kind.FOLDER
         there = None if after is None or is_folder else after.signature
-        found.append(Change(what, path, by(path), is_folder, 0 if there is None else there.size))
+        found.append(
+            Change(
+                What.RENAMED if old_path else what,
+                path,
+                by(path),
+                is_folder,
+                0 if there is None else there.size,
+                old_path,
+            )
+        )
     return tuple(found)
+
+
+def _renames(rows: Sequence[tuple[str, Row | None, Row | None]]) -> dict[str, str]:
+    """Return the old path by the new one of each file that was only renamed.
+
+    An inode alone does not tell it: the kernel gives one that is free to the next file.
+    """
+    left: dict[tuple[int, int], list[tuple[str, Row]]] = {}
+    for path, before, after in rows:
+        if after is None and before is not None and (inode := _inode(before)) is not None:
+            left.setdefault(inode, []).append((path, before))
+    found: dict[str, str] = {}
+    for path, before, after in rows:
+        inode = None if after is None or (before is not None and before.kind is Kind.FOLDER) else _inode(after)
+        if after is None or inode is None or (before is not None and _same(before, after)):
+            continue
+        for old in left.get(inode, ()):
+            if _same(old[1], after):
+                found[path] = old[0]
+                left[inode].remove(old)
+                break
+    return found
+
+
+def _inode(row: Row) -> tuple[int, int] | None:
+    """Return which file of this machine a row stands for, None if it is a folder or nobody knows."""
+    if row.kind is Kind.FOLDER or row.signature is None:
+        return None
+    return row.signature.device, row.signature.inode
 
 
 def _same(before: Row, after: Row) -> bool:
