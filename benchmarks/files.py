@@ -1,8 +1,8 @@
 """`get` from the file server, beside nginx with TLS and curl: separate processes, loopback, one machine.
 
-    .venv/bin/python benchmarks/files.py [--rounds 5] [--base /dev/shm] [--kills 20] [--sizes 64,1024,4096]
+    .venv/bin/python benchmarks/files.py [--rounds 5] [--base /dev/shm] [--kills 20] [--sizes 64,1024,4096] [--only ...]
 
-Three measurements:
+Three measurements, or one of them with `--only large`, `small`, `resume` or `memory`:
 
 1. one file of 1 GiB, and 10,000 files of 4 KiB, fetched by `twistedp2p get` from `twistd -n fileserver`, and by one
    curl with one connection from nginx, in turns; wall seconds, CPU seconds of both ends, ratios pair by pair;
@@ -12,6 +12,13 @@ Three measurements:
 Both servers run once for a measurement, both verify nothing of each other's; TLS is 1.3 with what each prefers. Files
 are on `--base`, which should be in memory: a disk would be measured instead. What was fetched is compared with what
 was served after each round, outside of the time. Without nginx (`apt-get install nginx`) our side is measured alone.
+
+As over a network of 1 Gbit/s, on Linux and as root:
+
+    ip netns add slower && ip -n slower link set lo up
+    tc -n slower qdisc add dev lo root tbf rate 1gbit burst 256k limit 1m
+    ip netns exec slower .venv/bin/python benchmarks/files.py --only resume
+    ip netns del slower
 """
 
 from __future__ import annotations
@@ -312,6 +319,26 @@ def part_bytes(to: Path) -> int:
     return sum(path.stat().st_size for path in to.iterdir() if path.name.startswith("."))
 
 
+def serve_both(root: Path, work: Path, given: argparse.Namespace) -> None:
+    """Measure what both servers are fetched from for, and resuming."""
+    write_random(root / "big.bin", 1024 * MIB)
+    for number in range(SMALL_FILES):
+        (root / "small" / f"{number:05}.bin").write_bytes(os.urandom(SMALL_BYTES))
+    names = {"large": ["big.bin"], "small": ["small"], "resume": []}.get(given.only, ["big.bin", "small"])
+    with our_server(root, work) as ours:
+        if shutil.which("nginx") and shutil.which("curl"):
+            with nginx(root, work) as theirs:
+                for what in names:
+                    compare(ours, theirs, what, root, work, given.rounds)
+        else:
+            print("nginx or curl is missing (apt-get install nginx curl): our side alone.")
+            for what in names:
+                compare(ours, None, what, root, work, given.rounds)
+        if given.only in (None, "resume"):
+            resume(ours, "big.bin", root, work, given.kills)
+    (root / "big.bin").unlink()
+
+
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -319,6 +346,7 @@ def main() -> None:
     parser.add_argument("--base", type=Path, default=Path("/dev/shm"))
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--sizes", default="64,1024,4096", help="MiB, for the resident size")
+    parser.add_argument("--only", choices=("large", "small", "resume", "memory"))
     given = parser.parse_args()
     base = given.base if given.base.is_dir() else Path(tempfile.gettempdir())
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, files on {base}")
@@ -326,25 +354,14 @@ def main() -> None:
     try:
         root = work / "root"
         (root / "small").mkdir(parents=True)
-        write_random(root / "big.bin", 1024 * MIB)
-        for number in range(SMALL_FILES):
-            (root / "small" / f"{number:05}.bin").write_bytes(os.urandom(SMALL_BYTES))
-        with our_server(root, work) as ours:
-            if shutil.which("nginx") and shutil.which("curl"):
-                with nginx(root, work) as theirs:
-                    for what in ("big.bin", "small"):
-                        compare(ours, theirs, what, root, work, given.rounds)
-            else:
-                print("nginx or curl is missing (apt-get install nginx curl): our side alone.")
-                for what in ("big.bin", "small"):
-                    compare(ours, None, what, root, work, given.rounds)
-            resume(ours, "big.bin", root, work, given.kills)
-        (root / "big.bin").unlink()
-        for size in map(int, given.sizes.split(",")):
-            write_random(root / f"{size}MiB.bin", size * MIB)
-            with our_server(root, work) as ours:
-                compare(ours, None, f"{size}MiB.bin", root, work, 1)
-            (root / f"{size}MiB.bin").unlink()
+        if given.only != "memory":
+            serve_both(root, work, given)
+        if given.only in (None, "memory"):
+            for size in map(int, given.sizes.split(",")):
+                write_random(root / f"{size}MiB.bin", size * MIB)
+                with our_server(root, work) as ours:
+                    compare(ours, None, f"{size}MiB.bin", root, work, 1)
+                (root / f"{size}MiB.bin").unlink()
     finally:
         shutil.rmtree(work)
 
