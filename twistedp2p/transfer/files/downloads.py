@@ -12,6 +12,7 @@ before a connection broke is kept, and the rest is asked for over the next one.
     small       small files, by the batch
     ranges      larger files, range by range
     anew        one more try of what changed meanwhile
+    window      how much is asked for ahead
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from twistedp2p.errors import TwistedP2PError
 from twistedp2p.transfer.files.anew import Anew
 from twistedp2p.transfer.files.client import FilesClient
 from twistedp2p.transfer.files.fair import Priority, is_below
+from twistedp2p.transfer.files.fetching import Fetching
 from twistedp2p.transfer.files.ledger import Ledger
 from twistedp2p.transfer.files.local import make_local_folder
 from twistedp2p.transfer.files.messages import FileEntry
@@ -79,13 +81,9 @@ class Downloads:
         self._flight = flight = Flight(client, in_flight, Window(in_flight))
         present = Present(client, disk, in_thread, taken)
         anew = Anew(client, ledger, tasks, self._wait, as_listed=as_listed)
-        old = OldParts(disk)
-        self._small = SmallFiles(
-            flight, disk, in_thread, old=old, present=present, ledger=ledger, anew=anew, tasks=tasks
-        )
-        self._ranged = RangedFiles(
-            flight, disk, in_thread, old=old, present=present, ledger=ledger, anew=anew, tasks=tasks
-        )
+        fetching = Fetching(flight, disk, in_thread, OldParts(disk), present, ledger, anew, tasks)
+        self._small = SmallFiles(fetching)
+        self._ranged = RangedFiles(fetching)
 
     @property
     def totals(self) -> Totals:

@@ -3,58 +3,30 @@
 from __future__ import annotations
 
 from twistedp2p import limits
-from twistedp2p.disk.seam import Disk
 from twistedp2p.errors import TwistedP2PError
-from twistedp2p.transfer.files.anew import Anew
 from twistedp2p.transfer.files.client import is_passing
 from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.fair import Priority
-from twistedp2p.transfer.files.ledger import Ledger
+from twistedp2p.transfer.files.fetching import Fetching
 from twistedp2p.transfer.files.local import sizes_of, source_of
-from twistedp2p.transfer.files.old_parts import OldParts
-from twistedp2p.transfer.files.on_disk import InThread
 from twistedp2p.transfer.files.parts import make_part
-from twistedp2p.transfer.files.pending import Flight, Pending, Range
-from twistedp2p.transfer.files.present import Present
-from twistedp2p.transfer.files.tasks import Tasks
+from twistedp2p.transfer.files.pending import Pending, Range
 
 __all__ = ["RangedFiles"]
 
 
 class RangedFiles:
-    """Those that are under way: in each priority `limits.FILES_AT_ONCE` of them.
+    """Those that are under way: in each priority `limits.FILES_AT_ONCE` of them."""
 
-    Args:
-        flight: what is asked for at a time.
-        disk: the folder that targets are names in.
-        in_thread: runs what blocks; of one file one call at a time.
-        old: parts that earlier runs left.
-        present: compares with what is here.
-        ledger: hears what happens to them.
-        anew: begins anew what changed.
-        tasks: runs what nobody waits for.
-    """
-
-    def __init__(
-        self,
-        flight: Flight,
-        disk: Disk,
-        in_thread: InThread,
-        *,
-        old: OldParts,
-        present: Present,
-        ledger: Ledger,
-        anew: Anew,
-        tasks: Tasks,
-    ) -> None:
-        self._flight = flight
-        self._disk = disk
-        self._in_thread = in_thread
-        self._old = old
-        self._present = present
-        self._ledger = ledger
-        self._anew = anew
-        self._tasks = tasks
+    def __init__(self, fetching: Fetching) -> None:
+        self._flight = fetching.flight
+        self._disk = fetching.disk
+        self._in_thread = fetching.in_thread
+        self._old = fetching.old
+        self._present = fetching.present
+        self._ledger = fetching.ledger
+        self._anew = fetching.anew
+        self._tasks = fetching.tasks
         self.active: dict[Priority, int] = dict.fromkeys(Priority, 0)
         """How many files of a priority are under way."""
 

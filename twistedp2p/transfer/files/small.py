@@ -8,21 +8,15 @@ from collections.abc import Sequence
 from twisted.internet.defer import DeferredSemaphore
 
 from twistedp2p import limits
-from twistedp2p.disk.seam import Disk
 from twistedp2p.errors import TwistedP2PError
-from twistedp2p.transfer.files.anew import Anew
 from twistedp2p.transfer.files.client import is_passing
 from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.fair import Priority
-from twistedp2p.transfer.files.ledger import Ledger
+from twistedp2p.transfer.files.fetching import Fetching
 from twistedp2p.transfer.files.local import source_of
-from twistedp2p.transfer.files.old_parts import OldParts
-from twistedp2p.transfer.files.on_disk import InThread
-from twistedp2p.transfer.files.pending import Flight, Pending
+from twistedp2p.transfer.files.pending import Pending
 from twistedp2p.transfer.files.placing import Small, flush, place_small, small_here
-from twistedp2p.transfer.files.present import Present
 from twistedp2p.transfer.files.source import SmallFile
-from twistedp2p.transfer.files.tasks import Tasks
 
 __all__ = ["SmallFiles"]
 
@@ -34,40 +28,18 @@ _AT_ONCE = 8
 
 
 class SmallFiles:
-    """Those that wait to be asked for, in each priority, and those that are.
+    """Those that wait to be asked for, in each priority, and those that are."""
 
-    Args:
-        flight: what is asked for at a time.
-        disk: the folder that targets are names in.
-        in_thread: runs what blocks.
-        old: parts that earlier runs left.
-        present: compares with what is here.
-        ledger: hears what became of them.
-        anew: begins anew what changed.
-        tasks: runs what nobody waits for.
-    """
-
-    def __init__(
-        self,
-        flight: Flight,
-        disk: Disk,
-        in_thread: InThread,
-        *,
-        old: OldParts,
-        present: Present,
-        ledger: Ledger,
-        anew: Anew,
-        tasks: Tasks,
-    ) -> None:
-        self._flight = flight
-        self._disk = disk
+    def __init__(self, fetching: Fetching) -> None:
+        self._flight = fetching.flight
+        self._disk = fetching.disk
         self._worker = DeferredSemaphore(_WORKERS)
-        self._in_thread = in_thread
-        self._old = old
-        self._present = present
-        self._ledger = ledger
-        self._anew = anew
-        self._tasks = tasks
+        self._in_thread = fetching.in_thread
+        self._old = fetching.old
+        self._present = fetching.present
+        self._ledger = fetching.ledger
+        self._anew = fetching.anew
+        self._tasks = fetching.tasks
         self._ready: dict[Priority, deque[Pending]] = {priority: deque() for priority in Priority}
         self._looking = 0
         self._requests = 0
