@@ -16,7 +16,7 @@ from twistedp2p.cli.fetching import Fetching
 from twistedp2p.cli.interruptible import NOTHING
 from twistedp2p.cli.moving import moving_on
 from twistedp2p.errors import NoSuchFile
-from twistedp2p.transfer.files.client import FilesClient
+from twistedp2p.transfer.files.client import FilesClient, Server
 from twistedp2p.transfer.files.downloads import Taken
 from twistedp2p.transfer.files.fair import Priority
 
@@ -30,9 +30,8 @@ class PriorityTests(ServingTestCase):
         for name in ("a", "b"):
             for number in range(3):
                 self.write(f"{name}/{number}", os.urandom(limits.SMALL_FILE_BYTES + 1))
-        client = FilesClient.of_invite(
-            self.hub.network(device(2), "10.0.0.2"), self.invite(), entropy=bytes, random=Random(1)
-        )
+        network = self.hub.network(device(2), "10.0.0.2")
+        client = FilesClient(network, Server.of(self.invite()), entropy=bytes, random=Random(1))
         self.addCleanup(client.close)
         moving = moving_on("fetched", as_json=False, quiet=True)
         session = Receiver(self.hub.clock, client)

@@ -19,11 +19,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from twistedp2p.cli.main import command
 from twistedp2p.cli.moving import Bars, Moving, moving_on
 from twistedp2p.cli.queue import AGAIN, LOOK, QueueFile, parse_queue
-from twistedp2p.cli.reaching import Source, remote_path
+from twistedp2p.cli.reaching import parse_source, remote_path
 from twistedp2p.errors import AlreadyThere, BadInvite, BadPath, FolderUnusable, NoSuchFile, Unreachable
 from twistedp2p.identity.codes import Place
 from twistedp2p.identity.files_code import FilesInvite
 from twistedp2p.identity.invite import Invite, TrackerAddress
+from twistedp2p.transfer.files.client import Server
 from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.progress import FileEvent, Totals, What
 
@@ -40,22 +41,22 @@ class SourceTests(SynchronousTestCase):
 
     def test_what_it_may_be(self) -> None:
         """A source is the invite of a file server, or HOST:PORT."""
-        self.assertEqual(Source.parse(INVITE.text()), Source(INVITE.places, INVITE))
-        self.assertEqual(Source.parse(" example.org:17413\n"), Source((Place("example.org", 17413),)))
-        self.assertEqual(Source.parse("[::1]:5").places[0].port, 5)
+        self.assertEqual(parse_source(INVITE.text()), Server.of(INVITE))
+        self.assertEqual(parse_source(" example.org:17413\n"), Server((Place("example.org", 17413),)))
+        self.assertEqual(parse_source("[::1]:5").places[0].port, 5)
 
     def test_what_it_may_not_be(self) -> None:
         """Anything else is said to be no source; the invite of a share names the command that takes it."""
         for text in ("", "host", "host:none", "host:99999", "/a/path", INVITE.text()[:-3]):
-            self.assertRaises(BadInvite, Source.parse, text)
+            self.assertRaises(BadInvite, parse_source, text)
         share = Invite(bytes(16), (TrackerAddress("192.0.2.7", 17411, bytes(16)),)).text()
-        self.assertIn("join", str(self.assertRaises(BadInvite, Source.parse, share)))
+        self.assertIn("join", str(self.assertRaises(BadInvite, parse_source, share)))
 
     @given(st.one_of(st.text(), st.text(alphabet="tp2:1abc[].,0 /", max_size=30)))
     def test_any_text(self, text: str) -> None:
         """Whatever is given for SOURCE and PATH is one, or is refused by a sentence; nothing else happens."""
         with contextlib.suppress(BadInvite):
-            self.assertTrue(Source.parse(text).places)
+            self.assertTrue(parse_source(text).places)
         with contextlib.suppress(BadPath):
             path = remote_path(text)
             self.assertEqual(remote_path(path), path)

@@ -28,7 +28,7 @@ from twistedp2p.identity.device import pin_of
 from twistedp2p.identity.share import ShareKeys
 from twistedp2p.paths import from_disk
 from twistedp2p.transfer.files.access import Access
-from twistedp2p.transfer.files.client import FilesClient
+from twistedp2p.transfer.files.client import FilesClient, Server
 from twistedp2p.transfer.files.downloads import Downloads, Taken
 from twistedp2p.transfer.files.offer import Offer
 
@@ -100,9 +100,7 @@ class OnceTests(ServingTestCase):
         """Receive all that is offered, as the command does it."""
         client = FilesClient(
             self.hub.network(device(2), "10.0.0.2"),
-            (Place(*WHERE),),
-            keys=ShareKeys.derive(READ, portable=False),
-            pin=pin_of(device(SERVER).spki),
+            Server((Place(*WHERE),), ShareKeys.derive(READ, portable=False), pin_of(device(SERVER).spki)),
             name="me",
             entropy=bytes,
             random=Random(1),

@@ -18,7 +18,7 @@ from twistedp2p.cli.fetching import Fetching
 from twistedp2p.cli.moving import moving_on
 from twistedp2p.cli.reaching import Session
 from twistedp2p.errors import TwistedP2PError
-from twistedp2p.transfer.files.client import FilesClient
+from twistedp2p.transfer.files.client import FilesClient, Server
 from twistedp2p.transfer.files.downloads import Taken
 from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.messages import FileEntry, ListFolder
@@ -69,7 +69,7 @@ class SendingTests(ServingTestCase):
         """Receive all that is offered into the folder `to`."""
         network = self.hub.network(device(2), "10.0.0.2")
         invite = self.invite(writable=False)
-        client = FilesClient.of_invite(network, invite, name="me", entropy=bytes, random=Random(1))
+        client = FilesClient(network, Server.of(invite), name="me", entropy=bytes, random=Random(1))
         self.addCleanup(client.close)
         fetching = Fetching(
             Receiver(self.hub.clock, client), self.to, moving_on("received", as_json=False, quiet=True), taken=taken

@@ -8,9 +8,10 @@ import click
 from attrs import asdict
 
 from twistedp2p.cli.interruptible import NOTHING
-from twistedp2p.cli.reaching import Session, Source, give_up_option, remote_path, source_argument, with_server
+from twistedp2p.cli.reaching import Session, give_up_option, remote_path, source_argument, with_server
 from twistedp2p.cli.words import count, moment, shown, size
 from twistedp2p.limits import IGNORE_PATTERN_CHARS
+from twistedp2p.transfer.files.client import Server
 from twistedp2p.transfer.files.messages import FileEntry
 
 __all__ = ["command"]
@@ -23,7 +24,7 @@ __all__ = ["command"]
 @click.option("--pattern", default="", help="Only what it matches: '*.jpg', 'photos/**/2026-*'. With -r, at any depth.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each file or folder.")
 @give_up_option
-def command(source: Source, path: str, recursive: bool, pattern: str, as_json: bool, give_up: float) -> None:
+def command(source: Server, path: str, recursive: bool, pattern: str, as_json: bool, give_up: float) -> None:
     """List the files of a server: sizes, times, names, and the total.
 
     SOURCE is the invite of the server, HOST:PORT of one that anybody may read, '@FILE' with either, '-' to read it

@@ -15,9 +15,10 @@ from twistedp2p.cli.fetching import Fetching
 from twistedp2p.cli.moving import moving_on
 from twistedp2p.cli.moving_options import MovingWish, moving_options
 from twistedp2p.cli.queue import QueueFile
-from twistedp2p.cli.reaching import Session, Source, remote_path, source_argument, with_server
+from twistedp2p.cli.reaching import Session, remote_path, source_argument, with_server
 from twistedp2p.errors import FileChanged, NoSuchFile
 from twistedp2p.limits import RANGE_BYTES
+from twistedp2p.transfer.files.client import Server
 from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.downloads import Taken
 from twistedp2p.transfer.files.fair import Priority
@@ -60,7 +61,7 @@ def _range(context: click.Context, parameter: click.Parameter, value: str | None
 )
 @moving_options
 def command(
-    source: Source,
+    source: Server,
     paths: tuple[str, ...],
     to: Path | None,
     queue: Path | None,

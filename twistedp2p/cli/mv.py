@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from twistedp2p.cli.reaching import Session, Source, give_up_option, remote_path, source_argument, with_server
+from twistedp2p.cli.reaching import Session, give_up_option, remote_path, source_argument, with_server
+from twistedp2p.transfer.files.client import Server
 
 __all__ = ["command"]
 
@@ -15,7 +16,7 @@ __all__ = ["command"]
 @click.argument("to")
 @click.option("--overwrite", is_flag=True, help="Replace a file that has the new name.")
 @give_up_option
-def command(source: Source, path: str, to: str, overwrite: bool, give_up: float) -> None:
+def command(source: Server, path: str, to: str, overwrite: bool, give_up: float) -> None:
     """Rename a file or folder of a server; TO is its whole new path.
 
     SOURCE is the invite to write.

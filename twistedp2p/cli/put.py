@@ -9,8 +9,9 @@ import click
 from twistedp2p.cli.control import Control
 from twistedp2p.cli.moving import moving_on
 from twistedp2p.cli.moving_options import MovingWish, moving_options
-from twistedp2p.cli.reaching import Session, Source, remote_path, source_argument, with_server
+from twistedp2p.cli.reaching import Session, remote_path, source_argument, with_server
 from twistedp2p.errors import NotWritable
+from twistedp2p.transfer.files.client import Server
 from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.uploading import Uploading, local_files
 
@@ -22,7 +23,7 @@ __all__ = ["command"]
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--to", "to", default="", metavar="PATH", help="Folder at the server; its top without it.")
 @moving_options
-def command(source: Source, files: tuple[Path, ...], to: str, wish: MovingWish) -> None:
+def command(source: Server, files: tuple[Path, ...], to: str, wish: MovingWish) -> None:
     """Put files and whole folders onto a server, below PATH.
 
     What is there already with the same content is skipped. What was put in part before goes on from there. The server

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from random import SystemRandom
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import click
@@ -21,10 +20,9 @@ from twistedp2p.identity.codes import Place
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.files_code import FilesInvite
 from twistedp2p.identity.given import given_text
-from twistedp2p.identity.share import ShareKeys
 from twistedp2p.limits import FILES_PATIENCE
 from twistedp2p.paths import RelPath
-from twistedp2p.transfer.files.client import FilesClient, Make, is_passing
+from twistedp2p.transfer.files.client import FilesClient, Make, Server, is_passing
 from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.messages import FileEntry
 
@@ -32,8 +30,8 @@ __all__ = [
     "SOURCE_FROM_INPUT",
     "SOURCE_VARIABLE",
     "Session",
-    "Source",
     "give_up_option",
+    "parse_source",
     "remote_path",
     "source_argument",
     "with_server",
@@ -59,25 +57,16 @@ class NetworkWay(Protocol):
         """See `Way`."""
 
 
-@frozen
-class Source:
-    """What SOURCE names: where a server is, and the invite if it was one."""
-
-    places: tuple[Place, ...]
-    invite: FilesInvite | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Source:
-        """Return what an invite or HOST:PORT names; raises `BadInvite`."""
-        if "tp2p" in text.lower():
-            invite = FilesInvite.parse(text)
-            return cls(invite.places, invite)
-        try:
-            return cls((Place.parse(text),))
-        except BadInvite:
-            raise BadInvite(
-                "This is neither the invite of a file server, which begins with tp2p1:, nor HOST:PORT."
-            ) from None
+def parse_source(text: str) -> Server:
+    """Return the server that an invite or HOST:PORT names; raises `BadInvite`."""
+    if "tp2p" in text.lower():
+        return Server.of(FilesInvite.parse(text))
+    try:
+        return Server((Place.parse(text),))
+    except BadInvite:
+        raise BadInvite(
+            "This is neither the invite of a file server, which begins with tp2p1:, nor HOST:PORT."
+        ) from None
 
 
 @frozen
@@ -151,36 +140,23 @@ def remote_path(text: str) -> str:
 
 
 def with_server(
-    source: Source,
+    server: Server,
     work: Callable[[Session], Coroutine[Any, Any, int]],
     *,
     patience: float = FILES_PATIENCE,
-    keys: ShareKeys | None = None,
-    pin: bytes | None = None,
     ways: Sequence[NetworkWay] = (),
     device: DeviceKey | None = None,
 ) -> None:
     """Run `work` with a client of the server, and end the process with the status that it returns.
 
-    `keys` and `pin` are those of the invite unless they are given; `ways` lead to it beside dialling;
-    `device` is the key of this side, by default one that is made now.
+    `ways` lead to it beside dialling; `device` is the key of this side, by default one that is made now.
 
     An error is one sentence and status 1; `NoSuchFile` is status 3; Ctrl-C is 130.
     """
 
     async def main(reactor: Any) -> int:
         network = TLSNetwork(reactor, device or DeviceKey.generate(), long_streams=True)
-        client = FilesClient(
-            network,
-            source.places,
-            keys=keys if source.invite is None else source.invite.keys(),
-            pin=pin if source.invite is None else source.invite.pin,
-            name=os.uname().nodename,
-            entropy=os.urandom,
-            random=SystemRandom(),
-            patience=patience,
-            ways=ways,
-        )
+        client = FilesClient(network, server, name=os.uname().nodename, patience=patience, ways=ways)
         for way in ways:
             way.network = network
         try:
@@ -191,7 +167,7 @@ def with_server(
     run_to_end(main, nothing=NOTHING)
 
 
-def _source(context: click.Context, parameter: click.Parameter, value: str | None) -> Source:
+def _source(context: click.Context, parameter: click.Parameter, value: str | None) -> Server:
     if value in (None, "@"):
         value = os.environ.get(SOURCE_VARIABLE)
         if not value:
@@ -200,11 +176,11 @@ def _source(context: click.Context, parameter: click.Parameter, value: str | Non
             )
     assert value is not None
     context.meta[SOURCE_FROM_INPUT] = value == "-"
-    return Source.parse(given_text(value, sys.stdin))
+    return parse_source(given_text(value, sys.stdin))
 
 
 def source_argument(function: Any) -> Any:
-    """Add SOURCE; the command gets a `Source`."""
+    """Add SOURCE; the command gets a `Server`."""
     return click.argument("source", metavar="SOURCE", required=False, callback=_source)(function)
 
 

@@ -16,7 +16,7 @@ from twistedp2p.cli.calling_back import TrackerWay
 from twistedp2p.cli.fetching import Fetching
 from twistedp2p.cli.moving import moving_on
 from twistedp2p.cli.proposal import Proposal, check_room
-from twistedp2p.cli.reaching import Session, Source, give_up_option, with_server
+from twistedp2p.cli.reaching import Session, give_up_option, with_server
 from twistedp2p.cli.receiver_key import receiver_key
 from twistedp2p.cli.words import count, shown, size
 from twistedp2p.disk.real import RealDisk
@@ -24,6 +24,7 @@ from twistedp2p.errors import FolderUnusable, NoSuchFile
 from twistedp2p.home import Home
 from twistedp2p.identity.files_code import SendCode
 from twistedp2p.identity.given import given_text
+from twistedp2p.transfer.files.client import Server
 from twistedp2p.transfer.files.downloads import Taken
 from twistedp2p.transfer.files.messages import FileEntry
 
@@ -72,11 +73,8 @@ def command(
         raise click.UsageError("There is nobody to ask: say --yes to receive it whatever it is.")
     receiving = _Receiving(to, taken, asks=not yes, as_json=as_json, quiet=quiet)
     ways = [] if code.tracker is None else [TrackerWay(code, os.urandom, SystemRandom().random)]
-    keys = code.keys()
-    with receiver_key(Home.find(os.environ), keys.share_id) as device:
-        with_server(
-            Source(code.places), receiving.work, patience=give_up, keys=keys, pin=code.pin, ways=ways, device=device
-        )
+    with receiver_key(Home.find(os.environ), code.keys().share_id) as device:
+        with_server(Server.of(code), receiving.work, patience=give_up, ways=ways, device=device)
 
 
 @frozen

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from twistedp2p.cli.reaching import Session, Source, give_up_option, remote_path, source_argument, with_server
+from twistedp2p.cli.reaching import Session, give_up_option, remote_path, source_argument, with_server
 from twistedp2p.cli.words import shown
 from twistedp2p.errors import TwistedP2PError
+from twistedp2p.transfer.files.client import Server
 
 __all__ = ["command"]
 
@@ -16,7 +17,7 @@ __all__ = ["command"]
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("-r", "--recursive", is_flag=True, help="Remove folders with all that is served of them.")
 @give_up_option
-def command(source: Source, paths: tuple[str, ...], recursive: bool, give_up: float) -> None:
+def command(source: Server, paths: tuple[str, ...], recursive: bool, give_up: float) -> None:
     """Remove files and empty folders of a server, for good.
 
     What is not served in a folder, like a symbolic link, stays, and the folder with it. SOURCE is the invite to write.

@@ -22,7 +22,7 @@ from twistedp2p.errors import AlreadyThere, TwistedP2PError, Unreachable
 from twistedp2p.framing.admission import Admission
 from twistedp2p.framing.network import FILES_ALPN
 from twistedp2p.identity.files_code import FilesInvite
-from twistedp2p.transfer.files.client import FilesClient
+from twistedp2p.transfer.files.client import FilesClient, Server
 from twistedp2p.transfer.files.downloads import Downloads, Taken
 from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.local import Source, part_name, source_of
@@ -53,7 +53,7 @@ class DownloadsTestCase(ServingTestCase):
         """Return new downloads, over a connection of their own."""
         network = self.hub.network(device(2), "10.0.0.2")
         invite = invite or self.invite()
-        client = FilesClient.of_invite(network, invite, name="me", entropy=bytes, random=Random(1))
+        client = FilesClient(network, Server.of(invite), name="me", entropy=bytes, random=Random(1))
         return Downloads(client, self.local, in_line, heard=self.events.append, **options), client
 
     def add_all(self, downloads: Downloads, client: FilesClient, priority: Priority = Priority.NORMAL) -> None:
@@ -644,10 +644,8 @@ class ReachingTests(DownloadsTestCase):
         invite = self.invite()
         from twistedp2p.identity.share import ShareKeys
 
-        client = FilesClient(
-            network, invite.places, keys=ShareKeys.derive(bytes(16), False), pin=invite.pin, name="", entropy=bytes,
-            random=Random(1),
-        )  # fmt: skip
+        void = Server(invite.places, ShareKeys.derive(bytes(16), False), invite.pin)
+        client = FilesClient(network, void, entropy=bytes, random=Random(1))
         text = self.refusal(client.connected(), TwistedP2PError)
         self.assertIn("does not take this invite", text)
         self.assertEqual(self.hub.dials, 1)
@@ -659,10 +657,8 @@ class ReachingTests(DownloadsTestCase):
         network = self.hub.network(device(2), "10.0.0.2")
         invite = self.invite()
         self.hub.silent.add(("10.0.0.2", "10.0.0.9"))
-        client = FilesClient(
-            network, (Place("10.0.0.9", 1), *invite.places), keys=invite.keys(), pin=invite.pin, name="",
-            entropy=bytes, random=Random(1),
-        )  # fmt: skip
+        server = Server((Place("10.0.0.9", 1), *invite.places), invite.keys(), invite.pin)
+        client = FilesClient(network, server, entropy=bytes, random=Random(1))
         connected: Deferred[Any] = client.connected()
         self.hub.pump()
         self.assertNoResult(connected)

@@ -14,7 +14,7 @@ from tests.transfer.files.test_downloads import tree
 from tests.transfer.nodes import device
 from twistedp2p import limits
 from twistedp2p.errors import AlreadyThere, BadPath, NoSuchFile, Unreachable
-from twistedp2p.transfer.files.client import FilesClient
+from twistedp2p.transfer.files.client import FilesClient, Server
 from twistedp2p.transfer.files.fair import Priority
 from twistedp2p.transfer.files.progress import FileEvent, What
 from twistedp2p.transfer.files.uploading import Uploading, local_files
@@ -44,7 +44,7 @@ class UploadingTestCase(ServingTestCase):
         """Put files and folders; deliver nothing yet."""
         network = self.hub.network(device(2), "10.0.0.2")
         invite = self.invite()
-        client = FilesClient.of_invite(network, invite, name="me", entropy=bytes, random=Random(1))
+        client = FilesClient(network, Server.of(invite), name="me", entropy=bytes, random=Random(1))
         heard = options.pop("heard", self.events.append)
         uploading = Uploading(client, in_line, heard=heard, **options)
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from random import Random, SystemRandom
 from typing import Any, TypeVar
 
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
@@ -15,12 +16,12 @@ from twistedp2p import limits
 from twistedp2p.errors import NoCommonVersion, PeerTimeout, Refusal, TwistedP2PError, Unreachable, WrongPeer
 from twistedp2p.framing.network import FILES_ALPN, Network
 from twistedp2p.identity.codes import Place
-from twistedp2p.identity.files_code import FilesInvite
+from twistedp2p.identity.files_code import FilesInvite, SendCode
 from twistedp2p.identity.share import ShareKeys
 from twistedp2p.transfer.files.attempts import Attempts
 from twistedp2p.transfer.files.connection import FilesConnection
 
-__all__ = ["FilesClient", "Make", "Way", "is_passing"]
+__all__ = ["FilesClient", "Make", "Server", "Way", "is_passing"]
 
 T = TypeVar("T")
 
@@ -35,14 +36,29 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, (Unreachable, PeerTimeout))
 
 
+@frozen
+class Server:
+    """A server as its clients know it: where it is, and what they have of it."""
+
+    places: tuple[Place, ...]
+    """Its addresses; they are tried one after the other, the next when one takes long."""
+    keys: ShareKeys | None = None
+    """Of an invite; None to ask without one."""
+    pin: bytes | None = None
+    """Of its key; None to take any."""
+
+    @classmethod
+    def of(cls, given: FilesInvite | SendCode) -> Server:
+        """Return the server that an invite or a code is of."""
+        return cls(given.places, given.keys(), given.pin)
+
+
 class FilesClient:
     """One server, as long as it is needed.
 
     Args:
         network: the way to it, with the key of this device.
-        places: its addresses; they are tried one after the other, the next when one takes long.
-        keys: of an invite; None to ask without one.
-        pin: of the server's key; None to take any.
+        server: which one.
         name: by which this side is shown to people.
         entropy: random bytes, for nonces.
         random: for the waits before dialling again.
@@ -53,24 +69,20 @@ class FilesClient:
     def __init__(
         self,
         network: Network,
-        places: Sequence[Place],
+        server: Server,
         *,
-        keys: ShareKeys | None,
-        pin: bytes | None,
-        name: str,
-        entropy: Callable[[int], bytes],
-        random: Random,
+        name: str = "",
+        entropy: Callable[[int], bytes] = os.urandom,
+        random: Random | None = None,
         patience: float = limits.FILES_PATIENCE,
         ways: Sequence[Way] = (),
     ) -> None:
         self._network = network
-        self._places = tuple(places)
+        self._server = server
         self._ways = tuple(ways)
-        self._keys = keys
-        self._pin = pin
         self._name = name
         self._entropy = entropy
-        self._random = random
+        self._random = SystemRandom() if random is None else random
         self._patience = patience
         self._connection: FilesConnection | None = None
         self._dialling: Deferred[FilesConnection] | None = None
@@ -87,36 +99,16 @@ class FilesClient:
         """Bytes of content that went over connections that are gone."""
 
     @classmethod
-    def of_invite(
-        cls,
-        network: Network,
-        invite: FilesInvite,
-        *,
-        name: str = "",
-        entropy: Callable[[int], bytes] = os.urandom,
-        random: Random | None = None,
-        patience: float = limits.FILES_PATIENCE,
-        ways: Sequence[Way] = (),
-    ) -> FilesClient:
-        """Return a client of the server that `invite` is of; the rest is as above, and need not be given."""
-        return cls(
-            network,
-            invite.places,
-            keys=invite.keys(),
-            pin=invite.pin,
-            name=name,
-            entropy=entropy,
-            random=SystemRandom() if random is None else random,
-            patience=patience,
-            ways=ways,
-        )
+    def of_invite(cls, network: Network, invite: FilesInvite, *, name: str = "") -> FilesClient:
+        """Return a client of the server that `invite` is of."""
+        return cls(network, Server.of(invite), name=name)
 
     @property
     def source(self) -> bytes:
         """What stands for this server and what it serves: parts of one are never taken for another's."""
-        if self._keys is not None:
-            return self._keys.share_id
-        return ",".join(place.address for place in self._places).encode()
+        if self._server.keys is not None:
+            return self._server.keys.share_id
+        return ",".join(place.address for place in self._server.places).encode()
 
     @property
     def received(self) -> int:
@@ -214,7 +206,7 @@ class FilesClient:
         return bool(moved) or (lived >= limits.BACKOFF_MOST and not connection.fell_silent)
 
     def _every_way(self) -> list[Callable[[], Deferred[FilesConnection]]]:
-        return [*(self._to(place) for place in self._places), *(self._by(way) for way in self._ways)]
+        return [*(self._to(place) for place in self._server.places), *(self._by(way) for way in self._ways)]
 
     def _to(self, place: Place) -> Callable[[], Deferred[FilesConnection]]:
         def dial(make: Make) -> Deferred[Any]:
@@ -272,8 +264,8 @@ class FilesClient:
         def make(dialled: bool) -> FilesConnection:
             connection = FilesConnection(
                 network=self._network,
-                keys=self._keys,
-                pin=self._pin,
+                keys=self._server.keys,
+                pin=self._server.pin,
                 name=self._name,
                 entropy=self._entropy,
                 opened=opened,
