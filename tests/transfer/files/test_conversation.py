@@ -240,11 +240,20 @@ class ReadingTests(ServingTestCase):
             self.assertEqual(min(into), offset)
 
     def test_beyond_the_end(self) -> None:
-        """A range that goes beyond the end is refused, whole."""
-        self.write("file", b"12345")
-        client = self.client()
-        token = self.token(client, "file")
-        self.refusal(client.read_range("file", token, 0, 6, lambda *_: self.fail("bytes came")), FileChanged)
+        """A range that goes beyond the end is refused, whole, whether it is read at once or piece by piece."""
+        for size in (5, PIECE_BYTES + 5):
+            self.write("file", bytes(size))
+            client = self.client()
+            token = self.token(client, "file")
+            said = self.refusal(client.read_range("file", token, 1, size, self.no_bytes), FileChanged)
+            self.assertEqual(said, "file is shorter than that.")
+            before = client.bytes_in
+            self.wait(client.read_range("file", token, 1, size - 1, lambda _, data: None))
+            self.assertEqual(client.bytes_in - before, size - 1)
+
+    def no_bytes(self, offset: int, data: bytes | memoryview) -> None:
+        """Hear nothing of a range that is refused."""
+        self.fail("bytes came")
 
     def test_a_changed_file(self) -> None:
         """What was asked for by the token of an older state of the file is refused."""

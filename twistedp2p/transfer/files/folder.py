@@ -23,7 +23,7 @@ from twistedp2p.transfer.chunking import content_id_of
 from twistedp2p.transfer.files.messages import FileEntry, ListFolder, PutFile
 from twistedp2p.transfer.files.on_disk import InThread, in_words, make_folders
 from twistedp2p.transfer.files.pattern import Pattern
-from twistedp2p.transfer.files.source import OpenedFile, SmallFile, Upload
+from twistedp2p.transfer.files.source import OpenedFile, SmallFile, Upload, check_range
 from twistedp2p.transfer.files.tokens import HashesUnderWay, KnownHashes, Tokens
 from twistedp2p.transfer.files.uploads import Uploads
 from twistedp2p.transfer.files.walk import Found, locate, look, walk
@@ -127,8 +127,7 @@ class ServedFolder:
     def _read_range(self, path: str, token: bytes, offset: int, length: int) -> bytes:
         opened = self._open(path, token)
         try:
-            if offset + length > opened.size:
-                raise FileChanged(f"{path} is shorter than that.")
+            check_range(path, opened, offset, length)
             return opened.read_and_hash(offset, length)
         finally:
             opened.let_go()

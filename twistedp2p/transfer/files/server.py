@@ -19,7 +19,6 @@ from twistedp2p.errors import (
     BadPath,
     ConnectionFull,
     DiskFailed,
-    FileChanged,
     NotWritable,
     ProtocolViolation,
     TwistedP2PError,
@@ -56,7 +55,7 @@ from twistedp2p.transfer.files.messages import (
     RenameFile,
 )
 from twistedp2p.transfer.files.puts import Puts
-from twistedp2p.transfer.files.source import FileSource, SmallFile, WritableSource
+from twistedp2p.transfer.files.source import FileSource, SmallFile, WritableSource, check_range
 from twistedp2p.transfer.liveness import Liveness
 from twistedp2p.transfer.stream import Stream
 
@@ -244,8 +243,7 @@ class FilesServerProtocol(FrameProtocol):
             return
         opened = await self._source.open(_checked(asked.path), asked.token)
         try:
-            if asked.offset + asked.length > opened.size:
-                raise FileChanged(f"{asked.path} is shorter than that.")
+            check_range(asked.path, opened, asked.offset, asked.length)
             await self._stream.send_range(asked.request, opened, asked.offset, asked.length)
         finally:
             opened.close()

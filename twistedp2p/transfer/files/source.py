@@ -12,10 +12,10 @@ from typing import Protocol
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from twistedp2p.errors import TwistedP2PError
+from twistedp2p.errors import FileChanged, TwistedP2PError
 from twistedp2p.transfer.files.messages import FileEntry, ListFolder, PutFile
 
-__all__ = ["FileSource", "OpenedFile", "SmallFile", "Upload", "WritableSource"]
+__all__ = ["FileSource", "OpenedFile", "SmallFile", "Upload", "WritableSource", "check_range"]
 
 
 @frozen
@@ -36,6 +36,12 @@ class OpenedFile(Protocol):
 
     def close(self) -> None:
         """Let go of it; may be called while a read is under way, which then ends first."""
+
+
+def check_range(path: str, opened: OpenedFile, offset: int, length: int) -> None:
+    """Raise `FileChanged` unless a file has these bytes: whoever asks for them saw it when it was longer."""
+    if offset + length > opened.size:
+        raise FileChanged(f"{path} is shorter than that.")
 
 
 class FileSource(Protocol):
