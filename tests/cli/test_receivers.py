@@ -44,9 +44,12 @@ class ReceiversTests(SynchronousTestCase):
         self.assertTrue(self.receivers.is_new(ME))
 
     def test_over(self) -> None:
-        """When it was received nobody is let in, not even who received it."""
+        """When it was received nobody is let in any more, but who received it while its connection is there."""
         self.receivers.came("a", ME, 0.0)
         self.receivers.is_over = True
+        self.assertIn("received already", str(self.receivers.why_not(OTHER)))
+        self.assertIsNone(self.receivers.why_not(ME))
+        self.receivers.went("a", 1)
         for node in (ME, OTHER):
             self.assertIn("received already", str(self.receivers.why_not(node)))
 

@@ -20,7 +20,7 @@ from twistedp2p.cli.reaching import Session, give_up_option, with_server
 from twistedp2p.cli.receiver_key import receiver_key
 from twistedp2p.cli.words import count, shown, size
 from twistedp2p.disk.real import RealDisk
-from twistedp2p.errors import FolderUnusable, NoSuchFile
+from twistedp2p.errors import ConnectionFull, FolderUnusable, NoSuchFile, PeerTimeout, Unreachable
 from twistedp2p.home import Home
 from twistedp2p.identity.files_code import SendCode
 from twistedp2p.identity.given import given_text
@@ -28,7 +28,7 @@ from twistedp2p.transfer.files.client import Server
 from twistedp2p.transfer.files.downloads import Taken
 from twistedp2p.transfer.files.messages import FileEntry
 
-__all__ = ["command"]
+__all__ = ["Receiving", "command"]
 
 CODE_VARIABLE = "TWISTEDP2P_CODE"
 _TAKEN = {"keep": Taken.RENAME, "overwrite": Taken.OVERWRITE, "skip": Taken.SKIP}
@@ -71,14 +71,14 @@ def command(
     taken = Taken.OVERWRITE if overwrite else Taken.SKIP if skip else None
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("There is nobody to ask: say --yes to receive it whatever it is.")
-    receiving = _Receiving(to, taken, asks=not yes, as_json=as_json, quiet=quiet)
+    receiving = Receiving(to, taken, asks=not yes, as_json=as_json, quiet=quiet)
     ways = [] if code.tracker is None else [TrackerWay(code, os.urandom, SystemRandom().random)]
     with receiver_key(Home.find(os.environ), code.keys().share_id) as device:
         with_server(Server.of(code), receiving.work, patience=give_up, ways=ways, device=device)
 
 
 @frozen
-class _Receiving:
+class Receiving:
     """One run: hear what is offered, ask, fetch it."""
 
     to: Path
@@ -147,7 +147,7 @@ class _Receiving:
             await fetching.finish()
             status = fetching.status or int(offer.gone is not None)
             if not status:
-                await session.ask(lambda connection: connection.received(offer.files, offer.bytes))
+                await _tell(session, offer)
         finally:
             fetching.close()
         return status
@@ -159,6 +159,15 @@ class _Receiving:
                 yield entries
         except NoSuchFile as error:
             offer.gone = error
+
+
+async def _tell(session: Session, offer: Proposal) -> None:
+    """Tell the sender that everything is here; if it can not be told, that changes nothing here."""
+    try:
+        await session.ask(lambda connection: connection.received(offer.files, offer.bytes))
+    except (ConnectionFull, PeerTimeout, Unreachable) as error:
+        text = f"Everything is here; only the sender could not be told, and may wait on. {error}"
+        click.echo(f"twistedp2p: {shown(text)}", err=True)
 
 
 def _open(to: Path) -> RealDisk | None:

@@ -33,8 +33,11 @@ class Receivers(Generic[C]):
         return bool(self._there)
 
     def why_not(self, node: bytes) -> str | None:
-        """Return why a node that has the code is not let in, None if it is."""
-        if self.is_over:
+        """Return why a node that has the code is not let in, None if it is.
+
+        Who received it may come again while its last connection is there: that one died before the answer came through.
+        """
+        if self.is_over and not (self._there and node == self._last):
             return "It was received already; ask for it to be sent again."
         if self._many:
             return None

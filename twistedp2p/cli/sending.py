@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twistedp2p.cli.receivers import Receivers
 from twistedp2p.errors import BadAddress, ConnectionFull
 from twistedp2p.framing.addresses import Advertised, candidates
-from twistedp2p.framing.network import FILES_ALPN
+from twistedp2p.framing.network import FILES_ALPN, Network
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.codes import Place
 from twistedp2p.identity.device import DeviceKey
@@ -69,6 +69,7 @@ class Sending:
         advertise: by which host and port receivers reach this machine, instead of its own addresses.
         tracker: where to meet receivers that can not reach this machine; None for nowhere.
         many: whether to go on after the first receiver.
+        network: makes the way to the receivers, with the key that it is given; by default TLS over the reactor.
     """
 
     _log = Logger()
@@ -82,6 +83,7 @@ class Sending:
         tracker: TrackerAddress | None = None,
         many: bool = False,
         entropy: Callable[[int], bytes] = os.urandom,
+        network: Callable[[DeviceKey], Network] | None = None,
     ) -> None:
         self.news = _News()
         self.ended: Deferred[bool] = Deferred(lambda _: None)
@@ -95,7 +97,7 @@ class Sending:
         self._device = DeviceKey.generate(entropy)
         self._secret = entropy(SECRET_BYTES)
         self._keys = ShareKeys.derive(self._secret, portable=False)
-        self._network = TLSNetwork(reactor, self._device, long_streams=True)
+        self._network = (network or self._tls)(self._device)
         self.offer = Offer(reactor, self._in_thread, blake3(self._secret).digest(), self._received, self._troubled)
         self._factory = FilesFactory(
             self._network,
@@ -162,6 +164,9 @@ class Sending:
             await self._meeting.stop()
         await self._host.stop()
 
+    def _tls(self, key: DeviceKey) -> Network:
+        return TLSNetwork(self._reactor, key, long_streams=True)
+
     def _places(self, where: tuple[str, int] | None) -> list[Place]:
         if where is None:
             return []
@@ -193,7 +198,7 @@ class Sending:
                 self.ended.callback(self.deliveries > 0)
 
     def _received(self, files: int, size: int, accepted: bool) -> None:
-        if accepted:
+        if accepted and not self._receivers.is_over:
             self.deliveries += 1
         if not self._many:
             # It ends when the receiver has hung up: our answer must reach it.
