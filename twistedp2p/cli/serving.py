@@ -96,6 +96,7 @@ class Serving:
 
     async def _start_all(self, peer: PeerService) -> None:
         self._check_names(peer.member)
+        self._check_tracker(peer.member)
         if self._options.tracker is not None:
             peer.member.keep_setting(TRACKER_PORT_KEPT, None)
         if self.tracker is not None and self.tracker.port is not None:
@@ -128,6 +129,11 @@ class Serving:
                 f"Which names are allowed is settled when a share begins, and is {actual} in this one: "
                 f"leave out --names {self._wish.names}."
             )
+
+    def _check_tracker(self, member: Member) -> None:
+        """Have no peer without the tracker that is kept for its folder, which may have been away when that was read."""
+        if self.tracker is None and self._options.tracker is None and member.setting(TRACKER_PORT_KEPT) is not None:
+            raise FolderUnusable(f"{member.folder} was not there for a moment: try again.")
 
     # -- its own tracker ----------------------------------------------------
 
