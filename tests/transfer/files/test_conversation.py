@@ -241,7 +241,7 @@ class ReadingTests(ServingTestCase):
 
     def test_beyond_the_end(self) -> None:
         """A range that goes beyond the end is refused, whole, whether it is read at once or piece by piece."""
-        for size in (5, PIECE_BYTES + 5):
+        for size in (5, limits.DOWNLOAD_RANGE + 5):
             self.write("file", bytes(size))
             client = self.client()
             token = self.token(client, "file")
