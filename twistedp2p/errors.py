@@ -213,7 +213,7 @@ class SizeChanged(TwistedP2PError):
 
 
 class TooLarge(TwistedP2PError):
-    """A file larger than any that can be shared, which stays local; or a request or reply that may not be so long."""
+    """A file larger than any that can be shared, which stays local; or a request, reply or list that is too long."""
 
     code = "too-large"
 

@@ -222,6 +222,9 @@ SMALL_FILE_BYTES = 32 * 1024
 """A named file up to this size travels whole, content id and all, in one Data frame; a batch of them is one request."""
 SMALL_FILES_PER_REQUEST = 256
 """Small named files asked for in one request: 8 MiB at most."""
+OFFERED_NAMES = 1_000_000
+"""Files and folders that are sent once, at a time: as many as a peer may have, listed in a minute; a list that goes on
+for ever ends there."""
 LISTING_NAMES = 20_000
 """Names of one folder that a listing holds at a time: a longer folder is read again for each so many of them."""
 NEXT_ADDRESS = 0.5

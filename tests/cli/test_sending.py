@@ -10,19 +10,20 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cli.test_listing import Answering
 from tests.framing.memory import Hub, MemoryTransport
 from tests.transfer.nodes import device
 from twistedp2p import limits
 from twistedp2p.cli.reaching import Session
 from twistedp2p.cli.receive import Receiving
 from twistedp2p.cli.sending import Sending
-from twistedp2p.errors import ConnectionFull
+from twistedp2p.errors import ConnectionFull, TooLarge
 from twistedp2p.framing.addresses import Advertised
 from twistedp2p.identity.files_code import SendCode
 from twistedp2p.transfer.files.client import FilesClient, Server
@@ -86,11 +87,11 @@ class DeskTestCase(SynchronousTestCase):
         self.successResultOf(ensureDeferred(sending.add([self.base / "big"])))
         return sending, self.successResultOf(ensureDeferred(sending.start()))
 
-    def receive(self, number: int = 2) -> tuple[Deferred[int], FilesClient]:
+    def receive(self, number: int = 2, **options: Any) -> tuple[Deferred[int], FilesClient]:
         """Begin to receive on the machine of that number; return the exit status to come, and the client."""
         network = self.hub.network(device(number), f"10.0.0.{number}")
         client = FilesClient(network, Server.of(self.code), name=f"{number}", entropy=bytes, random=Random(1))
-        receiving = Receiving(self.to, None, asks=False, as_json=True, quiet=False)
+        receiving = Receiving(self.to, None, asks=False, as_json=True, quiet=False, **options)
         return ensureDeferred(receiving.work(Session(self.reactor, client))), client
 
     def events(self) -> list[dict[str, Any]]:
@@ -207,3 +208,84 @@ class ReceivedAlreadyTests(DeskTestCase):
         self.assertEqual(self.sending.deliveries, 2)
         self.assertNoResult(self.sending.ended)
         self.successResultOf(ensureDeferred(self.sending.stop()))
+
+
+class ManyNamesTests(DeskTestCase):
+    """A limit on what is sent at a time."""
+
+    def setUp(self) -> None:
+        """Offer two folders with three files."""
+        super().setUp()
+        self.successResultOf(ensureDeferred(self.sending.stop()))
+        for name in ("a/1", "a/2", "b/3"):
+            (self.base / name).parent.mkdir(exist_ok=True)
+            (self.base / name).write_bytes(b"1")
+
+    def offer(self, most: int) -> Deferred[Any]:
+        """Offer both folders, of which so many names may be."""
+        sending = Sending(
+            self.reactor,
+            listen=("tcp:17414",),
+            advertise=Advertised.parse(f"{SENDER}:17414"),
+            network=lambda key: self.hub.network(key, SENDER),
+        )
+        self.sending = sending
+        return ensureDeferred(sending.add([self.base / "a", self.base / "b"], most))
+
+    def test_at_the_receiver(self) -> None:
+        """As many names as may be are received; of one more nothing is, and a sentence says what to do."""
+        self.successResultOf(self.offer(5))
+        self.code = self.successResultOf(ensureDeferred(self.sending.start()))
+        ended, client = self.receive(most=4)
+        self.hub.pump()
+        said = str(self.failureResultOf(ended, TooLarge).value)
+        self.assertEqual(
+            said,
+            "More than 4 files and folders are offered; ask for some of them at a time, or for one archive of all.",
+        )
+        self.assertFalse(self.to.exists())
+        client.close()
+        self.hub.pump()
+        ended, client = self.receive(most=5)
+        self.hub.pump()
+        self.assertEqual(self.successResultOf(ended), 0)
+        client.close()
+        self.hub.pump()
+        self.assertTrue(self.successResultOf(self.sending.ended))
+        self.successResultOf(ensureDeferred(self.sending.stop()))
+
+    def test_at_the_sender(self) -> None:
+        """As many names as may be are offered; one more is refused before a code is printed."""
+        said = str(self.failureResultOf(self.offer(4), TooLarge).value)
+        self.assertIn("These are more than 4 files and folders", said)
+        self.assertEqual(self.successResultOf(self.offer(5)).files, 3)
+
+
+class Endless(Answering):
+    """A server that answers for ever."""
+
+    source = b"server"
+
+
+class EndlessTests(SynchronousTestCase):
+    """A sender whose list goes on for ever."""
+
+    def test_it_ends(self) -> None:
+        """The list is counted on the terminal while it comes, and refused at the limit."""
+        said = io.StringIO()
+        self.patch(sys, "stderr", said)
+
+        def answer(after: str, most: int) -> list[str]:
+            first = int(after) + 1 if after else 0
+            return [f"{number:09}" for number in range(first, first + most)]
+
+        endless = Endless(answer)
+        to = Path(self.mktemp())
+        receiving = Receiving(to, None, asks=True, as_json=False, quiet=False, live=True, most=20_000)
+        session = Session(InLine(Hub()), cast(FilesClient, endless))
+        self.failureResultOf(ensureDeferred(receiving.work(session)), TooLarge)
+        self.assertEqual(len(endless.asked), 5)
+        lines = said.getvalue().split("\r")  # what is no terminal gets no other codes
+        self.assertEqual([lines[1], lines[4]], ["5,000 files listed so far, 0 B", "20,000 files listed so far, 0 B"])
+        self.assertEqual(lines[5:], [""])
+        self.assertFalse(to.exists())

@@ -20,10 +20,11 @@ from twistedp2p.cli.reaching import Session, give_up_option, with_server
 from twistedp2p.cli.receiver_key import receiver_key
 from twistedp2p.cli.words import count, shown, size
 from twistedp2p.disk.real import RealDisk
-from twistedp2p.errors import ConnectionFull, FolderUnusable, NoSuchFile, PeerTimeout, Unreachable
+from twistedp2p.errors import ConnectionFull, FolderUnusable, NoSuchFile, PeerTimeout, TooLarge, Unreachable
 from twistedp2p.home import Home
 from twistedp2p.identity.files_code import SendCode
 from twistedp2p.identity.given import given_text
+from twistedp2p.limits import OFFERED_NAMES
 from twistedp2p.transfer.files.client import Server
 from twistedp2p.transfer.files.downloads import Taken
 from twistedp2p.transfer.files.messages import FileEntry
@@ -71,7 +72,8 @@ def command(
     taken = Taken.OVERWRITE if overwrite else Taken.SKIP if skip else None
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("There is nobody to ask: say --yes to receive it whatever it is.")
-    receiving = Receiving(to, taken, asks=not yes, as_json=as_json, quiet=quiet)
+    live = sys.stderr.isatty() and not as_json and not quiet
+    receiving = Receiving(to, taken, asks=not yes, as_json=as_json, quiet=quiet, live=live)
     ways = [] if code.tracker is None else [TrackerWay(code, os.urandom, SystemRandom().random)]
     with receiver_key(Home.find(os.environ), code.keys().share_id) as device:
         with_server(Server.of(code), receiving.work, patience=give_up, ways=ways, device=device)
@@ -87,6 +89,10 @@ class Receiving:
     asks: bool
     as_json: bool
     quiet: bool
+    live: bool = False
+    """Whether a person sees on a terminal how much is listed."""
+    most: int = OFFERED_NAMES
+    """Files and folders that may be offered."""
 
     async def work(self, session: Session) -> int:
         """Do it; return the exit status."""
@@ -109,7 +115,12 @@ class Receiving:
         try:
             async for entries in self._listed(session, offer):
                 await session.in_thread(offer.add, entries, disk)
+                if self.live:
+                    listed = f"{count(offer.files, 'file')} listed so far, {size(offer.bytes)}"
+                    click.echo(f"\r\x1b[K{listed}", err=True, nl=False)
         finally:
+            if self.live:
+                click.echo("\r\x1b[K", err=True, nl=False)
             if disk is not None:
                 disk.close()
         offer.agreed.end()
@@ -153,9 +164,19 @@ class Receiving:
         return status
 
     async def _listed(self, session: Session, offer: Proposal) -> AsyncIterator[Sequence[FileEntry]]:
-        """Yield all that is offered; what is gone does not keep the rest from being received."""
+        """Yield all that is offered; what is gone does not keep the rest from being received.
+
+        Raises `TooLarge` when that is more than may be, before anything of it is yielded that is beyond.
+        """
+        names = 0
         try:
             async for entries in session.entries("", deep=True):
+                names += len(entries)
+                if names > self.most:
+                    raise TooLarge(
+                        f"More than {self.most:,} files and folders are offered; ask for some of them at a time, "
+                        "or for one archive of all."
+                    )
                 yield entries
         except NoSuchFile as error:
             offer.gone = error

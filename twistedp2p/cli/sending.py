@@ -19,7 +19,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from twistedp2p.cli.receivers import Receivers
-from twistedp2p.errors import BadAddress, ConnectionFull
+from twistedp2p.errors import BadAddress, ConnectionFull, TooLarge
 from twistedp2p.framing.addresses import Advertised, candidates
 from twistedp2p.framing.network import FILES_ALPN, Network
 from twistedp2p.framing.tls import TLSNetwork
@@ -28,7 +28,7 @@ from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.files_code import SendCode
 from twistedp2p.identity.invite import TrackerAddress
 from twistedp2p.identity.share import SECRET_BYTES, ShareKeys
-from twistedp2p.limits import ADDRESSES
+from twistedp2p.limits import ADDRESSES, OFFERED_NAMES
 from twistedp2p.messages import Address, PeerInfo
 from twistedp2p.tracker.meeting import Meeting
 from twistedp2p.transfer.files.host import FilesFactory, FilesHost
@@ -119,11 +119,17 @@ class Sending:
         """Bytes of content that went to the receivers so far."""
         return self._sent_before + sum(connection.bytes_out for connection in self._factory.connections)
 
-    async def add(self, paths: Sequence[Path]) -> Offered:
-        """Offer files and folders; raises as `Offer.add` does."""
+    async def add(self, paths: Sequence[Path], most: int = OFFERED_NAMES) -> Offered:
+        """Offer files and folders, `most` of them; raises as `Offer.add` does, and `TooLarge`."""
         names = [await self._in_thread(self.offer.add, path) for path in paths]
-        files = size = 0
+        files = size = listed = 0
         async for page in self.offer.listing(ListFolder(0, deep=True)):
+            listed += len(page)
+            if listed > most:
+                raise TooLarge(
+                    f"These are more than {most:,} files and folders, which nobody can receive at a time; send some of "
+                    "them, or one archive of all."
+                )
             files += sum(not entry.folder for entry in page)
             size += sum(entry.size for entry in page)
         return Offered(tuple(names), files, size)
