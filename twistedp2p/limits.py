@@ -130,6 +130,9 @@ REFUSAL_LINGER = 2.0
 """How long a refusal that is meant to be read may take to leave."""
 REPLY = 30.0
 """A request without any progress for this long has failed."""
+CALLS_IDLE = 600.0
+"""Who answers typed requests closes a connection on which nothing was asked for so long, seconds: it can not be told
+from one whose other side died without a word, and to dial again takes a moment."""
 DUPLICATE_PING = 5.0
 """How long the first session of a device key has to answer before it is replaced."""
 UPDATE_COALESCE = 0.05

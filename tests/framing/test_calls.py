@@ -128,8 +128,16 @@ class TwoSides(SynchronousTestCase):
         self.service = Service()
         self.join()
 
+    def part(self) -> None:
+        """End the connection."""
+        for protocol in (self.client, self.server):
+            protocol.abort("the test is over")
+        self.pump.flush()
+
     def join(self, client: CallLimits | None = None, server: CallLimits | None = None) -> None:
-        """Connect both sides, with these limits."""
+        """Connect both sides, with these limits; a connection that there was before ends."""
+        if hasattr(self, "pump"):
+            self.part()
         errors = (NoSuchWord,)
         self.server = CallFactory(self.clock, self.service.replies, call_limits=server).buildProtocol(None)
         self.client = CallFactory(self.clock, call_limits=client, errors=errors).buildProtocol(None)
@@ -141,9 +149,7 @@ class TwoSides(SynchronousTestCase):
         )
 
     def tearDown(self) -> None:
-        for protocol in (self.client, self.server):
-            protocol.abort("the test is over")
-        self.pump.flush()
+        self.part()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def hear(self, request: Request[Any]) -> Any:
@@ -476,6 +482,110 @@ class EndsTests(TwoSides):
         self.assertEqual(self.successResultOf(answered), Found((4, 7)))
         self.failureResultOf(open_one, ConnectionDone, ConnectionLost)
         self.assertEqual(self.successResultOf(self.client.gone), None)
+
+
+class IdleTests(SynchronousTestCase):
+    """Connections over which nothing is asked."""
+
+    def setUp(self) -> None:
+        """Begin with nobody."""
+        self.clock = Clock()
+        self.service = Service()
+
+    def join(self, idle: float | None = 10.0, both: bool = False) -> None:
+        """Connect a client, and a server with that idle time; `both`: the client answers, too, and is never idle."""
+        more = CallLimits(seconds=1000)
+        self.factory = CallFactory(self.clock, self.service.replies, call_limits=more, idle=idle)
+        answers = self.service.replies if both else None
+        asks = CallFactory(self.clock, answers, call_limits=more, idle=None if both else 1.0)
+        self.server, self.client = self.factory.buildProtocol(None), asks.buildProtocol(None)
+        ends = (FakeTransport(self.server, isServer=True), FakeTransport(self.client, isServer=False))
+        self.pump: IOPump = connect(self.server, ends[0], self.client, ends[1])
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, and deliver."""
+        self.clock.advance(seconds)
+        self.pump.flush()
+
+    def check_end(self, seconds: float) -> None:
+        """Assert that the connection is closed after just so many seconds, and that nothing is left then."""
+        self.pass_time(seconds - 0.1)
+        self.assertTrue(self.server.proven and self.client.proven)
+        self.assertNoResult(self.client.gone)
+        self.pass_time(0.1)
+        self.assertEqual((self.successResultOf(self.server.gone), self.successResultOf(self.client.gone)), (None, None))
+        self.failureResultOf(self.client.ask(Search("ring")), ConnectionDone)
+        self.assertEqual((self.factory.open, self.clock.getDelayedCalls()), (set(), []))
+
+    def test_nothing_is_asked(self) -> None:
+        """A connection on which nothing is asked is closed at that moment, by the side that answers."""
+        self.join()
+        self.check_end(10.0)
+
+    def test_each_request_counts(self) -> None:
+        """The time begins anew with the end of each request, answered or refused."""
+        self.join()
+        for request in (Search("ring"), Search("own"), Nowhere()):
+            self.pass_time(9.9)
+            self.client.ask(request).addErrback(lambda _: None)
+            self.pump.flush()
+        self.check_end(10.0)
+
+    def test_what_is_under_way(self) -> None:
+        """While an answer is worked on the connection stays, however long that takes; then the time begins."""
+        self.join()
+        asked = self.client.ask(Later())
+        self.pump.flush()
+        for _ in range(123):
+            self.pass_time(1.0)
+        self.assertNoResult(asked)
+        self.service.later[0].callback("done")
+        self.pump.flush()
+        self.assertEqual(self.successResultOf(asked), "done")
+        self.check_end(10.0)
+
+    def test_what_this_side_asks(self) -> None:
+        """What the side that answers has asked itself counts, too."""
+        self.join(both=True)
+        asked = self.server.ask(Later())
+        self.pump.flush()
+        for _ in range(57):
+            self.pass_time(1.0)
+        self.service.later[0].callback("done")
+        self.pump.flush()
+        self.assertEqual(self.successResultOf(asked), "done")
+        self.check_end(10.0)
+
+    def test_cancels_are_no_requests(self) -> None:
+        """Who only cancels what was never asked is idle."""
+        self.join()
+        for _ in range(9):
+            self.pass_time(1.0)
+            self.client.send_message(Cancel(7))
+            self.pump.flush()
+        self.check_end(1.0)
+
+    def test_never(self) -> None:
+        """With None or 0 it is never closed by time, and no time is waited for; so it is where nothing is answered."""
+        for idle in (None, 0, 0.0):
+            self.join(idle)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+            self.pass_time(1e9)
+            asked = self.client.ask(Search("ring"))
+            self.pump.flush()
+            self.assertEqual(self.successResultOf(asked), Found((4, 7)))
+
+    def test_by_default(self) -> None:
+        """Nothing said, the limit counts."""
+        self.join(limits.CALLS_IDLE)
+        server = CallFactory(self.clock, self.service.replies)
+        self.assertEqual(server._idle, self.factory._idle)
+        self.check_end(limits.CALLS_IDLE)
+
+    def test_what_it_may_not_be(self) -> None:
+        """Less than nothing, and for ever, are refused where they are said."""
+        for wrong in (-1.0, float("inf"), float("nan")):
+            self.assertRaises(ValueError, CallFactory, self.clock, idle=wrong)
 
 
 def frame(message: object) -> bytes:

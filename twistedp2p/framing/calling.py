@@ -49,6 +49,7 @@ from twistedp2p.framing.calls import (
 from twistedp2p.framing.calls import reply_type as reply_type_of
 from twistedp2p.framing.endings import end_of, refusal_of
 from twistedp2p.framing.frames import FrameProtocol
+from twistedp2p.framing.idle import Idle
 from twistedp2p.framing.network import Network
 from twistedp2p.framing.requests import Answers, Requests
 from twistedp2p.messages import Cancel, Done, Failed
@@ -82,6 +83,7 @@ class CallProtocol(FrameProtocol):
         replies: what this side answers.
         call_limits: what this side gives and takes.
         errors: the embedder's own, by whose classes they are raised here.
+        idle: seconds after which it is closed when nothing is asked; 0 for never.
     """
 
     _log = Logger()
@@ -92,6 +94,7 @@ class CallProtocol(FrameProtocol):
         replies: Replies,
         call_limits: CallLimits,
         errors: tuple[type[CallError], ...],
+        idle: float = 0.0,
     ) -> None:
         super().__init__(
             cast(Network, _Plain(clock)), CALLS, alpn="", dialled=False, most_streams=_streams(call_limits)
@@ -111,6 +114,9 @@ class CallProtocol(FrameProtocol):
             most=call_limits.in_flight,
         )
         self._answers = Answers(self._answered, most=call_limits.in_flight, at_once=call_limits.in_flight)
+        self._idle = Idle(
+            clock, idle, busy=lambda: bool(len(self._requests) or len(self._answers)), ring=self._close_idle
+        )
 
     # -- asking --------------------------------------------------------------
 
@@ -174,9 +180,12 @@ class CallProtocol(FrameProtocol):
         """Both may talk at once: whoever had to prove something has done so to the endpoint."""
         super().connectionMade()
         self.set_proven()
+        self._idle.start()
 
     def message_received(self, message: object) -> None:
         """Take one message."""
+        if isinstance(message, (Ask, Done, Failed)):
+            self._idle.moved()
         match message:
             case Ask():
                 self._begin(message)
@@ -193,9 +202,14 @@ class CallProtocol(FrameProtocol):
 
     def link_lost(self, reason: Failure) -> None:
         """Fail what was asked, and stop answering."""
+        self._idle.stop()
         self._requests.lost(reason if self.error is None else Failure(self.error))
         self._answers.lost()
         self.gone.callback(None)
+
+    def _close_idle(self, seconds: float) -> None:
+        self._log.info("Closed {peer}: nothing was asked for {seconds:g} s", peer=self._peer(), seconds=seconds)
+        self.close()
 
     # -- answering -----------------------------------------------------------
 
@@ -251,6 +265,7 @@ class CallProtocol(FrameProtocol):
 
     def _answered(self, number: int, failure: Failure | None) -> None:
         """Tell the other side how its request ended."""
+        self._idle.moved()
         end = end_of(number, failure, bug=_BUG)
         if end is not None:
             self.send_message(end)
@@ -270,6 +285,8 @@ class CallFactory(Factory):
         call_limits: what this side gives and takes.
         errors: classes of the service's own errors that the other side may answer with.
         connections: how many there may be at a time; further ones are dropped without a word.
+        idle: seconds after which a connection is closed on which nothing is asked, if this side answers anything; None
+            or 0 for never. What is under way counts, of either side, however long it takes.
     """
 
     noisy = False
@@ -283,12 +300,16 @@ class CallFactory(Factory):
         call_limits: CallLimits | None = None,
         errors: Iterable[type[CallError]] = (),
         connections: int = limits.CONNECTIONS,
+        idle: float | None = limits.CALLS_IDLE,
     ) -> None:
+        if idle is not None and not 0 <= idle < float("inf"):
+            raise ValueError(f"idle must be seconds, or None for never, not {idle}")
         self._clock = clock
         self._replies = Replies() if replies is None else replies
         self._limits = CallLimits() if call_limits is None else call_limits
         self._errors = tuple(errors)
         self._most = connections
+        self._idle = 0.0 if replies is None else idle or 0.0
         self.open: set[CallProtocol] = set()
         """The connections that there are now."""
 
@@ -297,7 +318,7 @@ class CallFactory(Factory):
         if len(self.open) >= self._most:
             self._log.warn("There are {most} connections, as many as may be", most=self._most)
             return None
-        protocol = CallProtocol(self._clock, self._replies, self._limits, self._errors)
+        protocol = CallProtocol(self._clock, self._replies, self._limits, self._errors, self._idle)
         protocol.factory = self
         self.open.add(protocol)
         protocol.gone.addCallback(lambda _: self.open.discard(protocol))
