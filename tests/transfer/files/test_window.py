@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twistedp2p import limits
-from twistedp2p.transfer.files.window import Window
+from twistedp2p.transfer.files.window import Pieces, Window
 
 MIB = 1024 * 1024
 
@@ -149,3 +149,25 @@ def test_limits(rate: float, round_trip: float, most: int) -> None:
     assert 0 < window.bytes <= most
     assert window.range_bytes <= limits.DOWNLOAD_RANGE
     assert window.range_bytes == limits.DATA_SENT_BYTES or window.range_bytes % limits.FILE_DATA_SENT_BYTES == 0
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [
+        (8_000, limits.DATA_SENT_BYTES),
+        (200_000, limits.DATA_SENT_BYTES),
+        (600_000, 2 * limits.FILE_DATA_SENT_BYTES),
+        (2_000_000, limits.DOWNLOAD_RANGE),
+        (1e9, limits.DOWNLOAD_RANGE),
+    ],
+)
+def test_pieces(rate: float, expected: int) -> None:
+    """A piece is as long as the way takes within a second, or the shortest; what buffers took at first is forgotten."""
+    pieces = Pieces()
+    assert pieces.bytes == limits.DATA_SENT_BYTES
+    for _ in range(10):
+        pieces.took(0.0)
+    assert pieces.bytes == limits.DOWNLOAD_RANGE
+    for _ in range(5):
+        pieces.took(pieces.bytes / rate)
+    assert pieces.bytes == expected

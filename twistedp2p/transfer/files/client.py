@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
@@ -102,6 +103,11 @@ class FilesClient:
     def of_invite(cls, network: Network, invite: FilesInvite, *, name: str = "") -> FilesClient:
         """Return a client of the server that `invite` is of."""
         return cls(network, Server.of(invite), name=name)
+
+    @property
+    def clock(self) -> IReactorTime:
+        """The clock of the connections."""
+        return self._network.clock
 
     @property
     def source(self) -> bytes:

@@ -23,6 +23,7 @@ from twistedp2p.transfer.files.local_files import LocalFile, local_files, open_a
 from twistedp2p.transfer.files.on_disk import InThread
 from twistedp2p.transfer.files.progress import FileEvent, Totals, What
 from twistedp2p.transfer.files.tasks import Room, Tasks
+from twistedp2p.transfer.files.window import Pieces
 
 __all__ = ["LocalFile", "Uploading", "local_files"]
 
@@ -69,6 +70,7 @@ class Uploading:
         self._under_way: set[_File] = set()
         self._said = Said()
         self._fair: Fair[_File] = Fair()
+        self._pieces = Pieces()
         self._sending = False
         self._room = Room(lambda: sum(map(len, self._waiting.values())) >= limits.FILES_WAITING)
         self._tasks = Tasks(self._begin_some, self._room.open)
@@ -239,7 +241,7 @@ class Uploading:
         try:
             while (file := self._fair.next()) is not None:
                 size = file.local.stat.size
-                length = min(limits.DOWNLOAD_RANGE, size - file.at)
+                length = min(self._pieces.bytes, size - file.at)
                 self._fair.charge(file, length)
                 try:
                     await self._send_piece(file, length)
@@ -261,7 +263,9 @@ class Uploading:
         if put.done.called:
             await put.done
         try:
+            began = self._client.clock.seconds()
             await put.write(data)
+            self._pieces.took(self._client.clock.seconds() - began)
         except Exception:
             # The connection closes; the put says why.
             await put.done

@@ -1,4 +1,4 @@
-"""How much of larger files is asked for ahead: enough for the way to be busy all the time, and little more.
+"""How much of larger files is asked for ahead, or sent at a time: enough for the way to be busy, and little more.
 
 What is asked for and not stored is what a new priority waits for, what memory holds, and what a killed download asks
 for again. So it follows the way: what that brings within some round trips, and within some seconds if it is slow.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from twistedp2p import limits
 
-__all__ = ["Window"]
+__all__ = ["Pieces", "Window"]
 
 _ROUND_TRIPS = 4
 """A way brings this many round trips' worth before more is asked for ..."""
@@ -95,3 +95,30 @@ class Window:
     def stored(self, length: int) -> None:
         """So many bytes that were asked for are stored, or are not wanted any more."""
         self._under_way -= length
+
+
+_PIECES = (limits.DATA_SENT_BYTES, *(frames * limits.FILE_DATA_SENT_BYTES for frames in (1, 2, 4)))
+_SOON = 0.25
+_LATE = 1.0
+
+
+class Pieces:
+    """How much of a file is sent at a time: as much as the way takes within a quarter of a second to a second.
+
+    A new priority waits for one piece, and so does the progress that is shown.
+    """
+
+    def __init__(self) -> None:
+        self._step = 0
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes are sent at a time, as whole frames of whole TLS records."""
+        return _PIECES[self._step]
+
+    def took(self, seconds: float) -> None:
+        """The way took a piece after so many seconds."""
+        if seconds < _SOON:
+            self._step = min(self._step + 1, len(_PIECES) - 1)
+        elif seconds > _LATE:
+            self._step = max(self._step - 1, 0)
