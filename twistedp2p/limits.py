@@ -253,6 +253,8 @@ KNOWN_HASHES = 100_000
 """Content ids of served files that are remembered: some 20 MiB."""
 FILES_PUT_IDLE = 300.0
 """A client that sends nothing of the files that it puts for so long, seconds, does not go on: its puts fail."""
+PUT_SAID_EVERY = 0.5
+"""A server says this often how much of a file has come that is put, seconds, and whenever it has written some."""
 PUTS_ENDED = 1024
 """Files given up of which a little more may still come, on one connection."""
 LISTINGS_PAUSED = 4

@@ -186,12 +186,12 @@ class Hub:
         return MemoryNetwork(self, key, host)
 
     def pump(self) -> None:
-        """Deliver until nothing moves."""
+        """Deliver until nothing moves, of each end in turn: both ends hear each other while they talk."""
         moved = True
         while moved:
             moved = False
             for link in list(self.links):
-                while link.step():
+                if link.step():
                     moved = True
             self.links = [link for link in self.links if not link.disconnected]
 

@@ -34,7 +34,7 @@ class IdleTests(ServingTestCase):
             path, size=len(DATA), mtime_ns=10**18, executable=False, content=content_id_of(DATA), overwrite=True
         )
         put.done.addErrback(lambda failure: failure)
-        self.wait(put.begun)
+        self.offset = self.wait(put.begun).offset
         return put
 
     def finish(self, put: Put, offset: int) -> None:
@@ -53,7 +53,7 @@ class IdleTests(ServingTestCase):
         self.hub.pass_time(2)
         self.assertIn("kept", self.refusal(put.done, PeerTimeout))
         again = self.begin("file")
-        self.assertEqual(again.written, MIB)
+        self.assertEqual(self.offset, MIB)
         self.finish(again, MIB)
         self.assertEqual((self.root / "file").read_bytes(), DATA)
         self.assertEqual(self.lost, [])
@@ -95,6 +95,31 @@ class IdleTests(ServingTestCase):
         slow.callback(None)
         self.finish(put, MIB)
         self.assertEqual((self.root / "file").read_bytes(), DATA)
+
+    def test_how_much_has_come(self) -> None:
+        """The client hears how much has come, soon after it came and whenever some is written."""
+        moved: list[int] = []
+        data = bytes(3 * MIB)
+        put = self.connection.put(
+            "file", size=len(data), mtime_ns=0, executable=False, content=content_id_of(data), moved=moved.append
+        )
+        put.done.addErrback(lambda failure: failure)
+        self.wait(put.begun)
+        self.wait(put.write(b"\0" * 5))
+        self.hub.pump()
+        self.assertEqual(moved, [])
+        self.hub.pass_time(limits.PUT_SAID_EVERY)
+        self.assertEqual(moved, [5])
+        self.wait(put.write(bytes(MIB)))
+        self.hub.pump()
+        self.assertEqual(moved, [5, limits.DOWNLOAD_RANGE + 5])
+        self.wait(put.write(bytes(2 * MIB - 5)))
+        put.end()
+        self.wait(put.done)
+        self.assertLess(len(moved), 6)
+        said = list(moved)
+        self.hub.pass_time(10)
+        self.assertEqual(moved, said)
 
     def test_nothing_is_left(self) -> None:
         """When no file is being put the server waits for nothing, however long it is quiet."""

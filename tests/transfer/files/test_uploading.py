@@ -158,6 +158,25 @@ class UploadingTests(UploadingTestCase):
         self.assertEqual(len(breaks), 4)
         self.assertEqual(uploading.totals.bytes_done, uploading.totals.bytes)
 
+    def test_what_waits_on_its_way_has_not_moved(self) -> None:
+        """Bytes that were sent, and wait in buffers, are not said to have moved before the server has them."""
+        file = self.save("big", os.urandom(3 * MIB))
+        uploading = self.begin(file)
+        finished = uploading.finish()
+        while not any(event.what is What.BEGUN for event in self.events):
+            for link in list(self.hub.links):
+                link.step()
+        (client,) = [link for link in self.hub.links if link.sent > link.other.sent]
+        client.other.paused = True
+        self.hub.pump()
+        self.hub.pass_time(10)
+        self.assertGreater(sum(map(len, client.outbox)), 100_000)
+        self.assertEqual((uploading.totals.moved, uploading.totals.bytes_done), (0, 0))
+        client.other.paused = False
+        self.hub.pump()
+        self.wait(finished)
+        self.assertEqual((uploading.totals.moved, uploading.totals.bytes_done), (3 * MIB, 3 * MIB))
+
     def test_stopped_and_begun_again(self) -> None:
         """What the server has of a put that was stopped is not sent again."""
         file = self.save("big", os.urandom(20 * MIB))

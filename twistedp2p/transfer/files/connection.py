@@ -219,10 +219,21 @@ class FilesConnection(FrameProtocol):
         return self._requests.ask(lambda number: HashOf(number, path, token), part).addCallback(done)
 
     def put(
-        self, path: str, *, size: int, mtime_ns: int, executable: bool, content: bytes, overwrite: bool = False
+        self,
+        path: str,
+        *,
+        size: int,
+        mtime_ns: int,
+        executable: bool,
+        content: bytes,
+        overwrite: bool = False,
+        moved: Callable[[int], object] = lambda _: None,
     ) -> Put:
-        """Begin to put a file of `size` bytes whose content id is `content`; the rest is told to what is returned."""
-        put = Put(self)
+        """Begin to put a file of `size` bytes whose content id is `content`; the rest is told to what is returned.
+
+        `moved` hears, from time to time, how many bytes of the file the server has.
+        """
+        put = Put(self, moved)
 
         def message(number: int) -> PutFile:
             put.number = number
@@ -323,18 +334,19 @@ class FilesConnection(FrameProtocol):
 class Put:
     """A file on its way to the server: wait for `begun`, `write` from there on, `end`, then wait for `done`.
 
-    `written` says how far the server has written it to its disk.
+    Args:
+        moved: hears how many bytes of the file the server has.
     """
 
-    def __init__(self, connection: FilesConnection) -> None:
+    def __init__(self, connection: FilesConnection, moved: Callable[[int], object]) -> None:
         self._connection = connection
+        self._moved = moved
         self.number = -1
         self.begun: Deferred[PutAt] = Deferred()
         """Fires with where to begin; `present`: the very file is there already. Fails as `done` does."""
         self.done: Deferred[None]
         """Fires when the file is in place; fails if it can not be put. Cancel it to give up: the server keeps
         what it has for the next time."""
-        self.written = 0
 
     def write(self, data: bytes) -> Deferred[None]:
         """Send the next bytes; the Deferred fires when the connection took them: wait for it."""
@@ -349,9 +361,10 @@ class Put:
         """The server says where to begin, or how far it is."""
         if not isinstance(message, PutAt):
             raise ProtocolViolation("something else than how far a file is put")
-        self.written = message.offset
         if not self.begun.called:
             self.begun.callback(message)
+        else:
+            self._moved(message.offset)
 
     def failed(self, failure: Failure) -> Failure:
         """It can not be put: `begun` does not wait any longer."""

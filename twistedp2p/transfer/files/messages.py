@@ -187,7 +187,10 @@ class PutFile:
 
 @frozen
 class PutAt:
-    """Send the file from `offset` on, as `Data` frames, then `PutEnd`; with `present` it is there already."""
+    """Send the file from `offset` on, as `Data` frames, then `PutEnd`; with `present` it is there already.
+
+    Later: so many bytes of it have come, written or not.
+    """
 
     request: Request
     offset: Size

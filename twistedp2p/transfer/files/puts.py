@@ -59,13 +59,13 @@ class Puts:
             self._put_ended(asked.request)
             raise
         incoming = _Incoming(upload, asked.size)
-        alive = Alarm(self._clock, lambda: self._say_how_far(asked.request, upload, alive))
+        alive = Alarm(self._clock, lambda: self._go_on_saying(asked.request, incoming, alive))
         try:
             self._send(PutAt(asked.request, upload.offset, upload.present))
             if upload.present:
                 return
             self._begins(asked.request, incoming)
-            alive.set(limits.HASHED_EVERY)
+            alive.set(limits.PUT_SAID_EVERY)
             await incoming.ended
             await upload.finish()
         except BaseException:
@@ -85,7 +85,10 @@ class Puts:
         if incoming is not None:
             self.bytes_in += len(data.payload)
             self._heard_at = self._clock.seconds()
-            self._hold_reading(incoming.take(data.payload))
+            written = incoming.take(data.payload)
+            if written is not None:
+                written.addCallback(lambda _: self._say_how_far(data.request, incoming))
+                self._hold_reading(written)
         elif data.request not in self._ended:
             raise ProtocolViolation("bytes of a file that is not being put")
 
@@ -103,9 +106,13 @@ class Puts:
         if not self._idle.is_set:
             self._idle.set(limits.FILES_PUT_IDLE)
 
-    def _say_how_far(self, request: int, upload: Upload, alive: Alarm) -> None:
-        self._send(PutAt(request, upload.offset))
-        alive.set(limits.HASHED_EVERY)
+    def _say_how_far(self, request: int, incoming: _Incoming) -> None:
+        if request in self._coming:
+            self._send(PutAt(request, incoming.came))
+
+    def _go_on_saying(self, request: int, incoming: _Incoming, alive: Alarm) -> None:
+        self._say_how_far(request, incoming)
+        alive.set(limits.PUT_SAID_EVERY)
 
     def _put_ended(self, request: int) -> None:
         """What still comes for this one is dropped: it was on its way when the put failed."""
@@ -136,11 +143,17 @@ class _Incoming:
         self.ended: Deferred[None] = Deferred()
         """Fires when all bytes came and were written; fails if that can not be."""
         self._upload = upload
+        self._size = size
         self._left = size - upload.offset
         self._waiting: list[bytes | memoryview] = []
         self._waits = 0
         self._writing: Deferred[None] | None = None
         self._broken = False
+
+    @property
+    def came(self) -> int:
+        """How many bytes of the file are here, with those that are not written yet."""
+        return self._size - self._left
 
     @property
     def writing(self) -> bool:

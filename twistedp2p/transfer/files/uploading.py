@@ -39,6 +39,9 @@ class _File:
     put: Put | None = None
     opened: OpenFile | None = None
     at: int = 0
+    """The first byte that was not sent."""
+    there: int = 0
+    """How many bytes the server has, by what it said."""
     sent: Deferred[None] | None = None
     """Fires when all bytes were written."""
 
@@ -154,7 +157,7 @@ class Uploading:
         except TwistedP2PError as error:
             if is_passing(error):
                 raise
-            self.totals.bytes_done -= file.at
+            self._forget(file)
             self._failed_with(file.local, error)
         finally:
             self._under_way.discard(file)
@@ -172,8 +175,7 @@ class Uploading:
                     await self._once(file, content)
                     return
                 except TwistedP2PError as error:
-                    self.totals.bytes_done -= file.at
-                    file.at = 0
+                    self._forget(file)
                     if not is_passing(error):
                         raise
                     await self._client.connected()
@@ -192,6 +194,7 @@ class Uploading:
             executable=bool(stat.mode & _EXECUTABLE),
             content=content,
             overwrite=self._overwrite,
+            moved=lambda offset: self._moved(file, offset),
         )
         # Both fail with the same reason; who waits for one must not let the other go unheard.
         put.done.addErrback(lambda failure: failure)
@@ -201,7 +204,7 @@ class Uploading:
             finally:
                 if put.done.called:
                     put.done.addErrback(lambda _: None)
-            file.at = begun.offset
+            file.at = file.there = begun.offset
             self.totals.bytes_done += begun.offset
             if begun.present:
                 await put.done
@@ -213,6 +216,7 @@ class Uploading:
             await self._send(file)
             put.end()
             await put.done
+            self._count(file, stat.size)
             self._done(local, What.DONE)
         except BaseException:
             if not put.done.called:
@@ -271,9 +275,22 @@ class Uploading:
             await put.done
             raise
         file.at += length
-        self.totals.moved += length
-        self.totals.bytes_done += length
-        self._heard(FileEvent(What.MOVED, file.local.path, file.local.stat.size, file.at))
+
+    def _moved(self, file: _File, offset: int) -> None:
+        """The server says how much of a file has come: what was sent may wait on its way for long."""
+        if file.there < offset <= file.local.stat.size:
+            self._count(file, offset)
+            self._heard(FileEvent(What.MOVED, file.local.path, file.local.stat.size, offset))
+
+    def _count(self, file: _File, offset: int) -> None:
+        self.totals.moved += offset - file.there
+        self.totals.bytes_done += offset - file.there
+        file.there = offset
+
+    def _forget(self, file: _File) -> None:
+        """Nothing of a file counts as moved any more."""
+        self.totals.bytes_done -= file.there
+        file.at = file.there = 0
 
     def _sent(self, file: _File, failure: Failure | None) -> None:
         self._fair.remove(file)
