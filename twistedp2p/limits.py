@@ -18,6 +18,8 @@ SOCKET_READ_BYTES = 512 * 1024
 """Where named files move, as much is read from a socket at a time, and may wait before its writer has to wait."""
 SOCKET_SEND_BYTES = 1024 * 1024
 """As much is given to a socket at a time: more than waits, so that it leaves in one go."""
+SOCKET_UNSENT_BYTES = 256 * 1024
+"""No more than this waits in a socket for its turn: what is urgent, or a new priority, would wait behind it."""
 FRAME_BYTES = DATA_BYTES + 512
 """Longest frame after the proof but for FILE_DATA_BYTES; the rest is the header of a Data frame."""
 PROOF_FRAME_BYTES = 1024

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from typing import Any
 
 from OpenSSL import SSL
@@ -263,6 +264,9 @@ class SocketTests(TestCase):
             self.assertTrue(bare.getTcpNoDelay())
             self.assertEqual(bare.bufferSize, limits.SOCKET_READ_BYTES if end is client else 65_536)
             self.assertTrue(bare.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            if sys.platform == "linux":
+                unsent = bare.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+                self.assertEqual(unsent == limits.SOCKET_UNSENT_BYTES, end is client)
         await self.hang_up(client, server)
 
     async def test_what_waits(self) -> None:

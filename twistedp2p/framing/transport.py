@@ -6,6 +6,7 @@ into records by itself, without the interpreter, which other threads use meanwhi
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from OpenSSL import SSL
@@ -19,6 +20,7 @@ from twisted.internet.interfaces import (
     ITCPTransport,
     ITransport,
 )
+from twisted.internet.tcp import Connection
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -27,6 +29,8 @@ from twistedp2p import limits
 
 __all__ = ["RecordTransport", "StreamTransport", "TLSClientEndpoint", "write_whole"]
 
+_UNSENT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+"""Linux and macOS have it."""
 _RECORD = 2**14
 """The content of a TLS record, at most (RFC 8446, 5.1)."""
 _RECORD_ROOM = 320
@@ -132,6 +136,8 @@ class StreamTransport(RecordTransport):
         bare: Any = transport
         bare.bufferSize = limits.SOCKET_READ_BYTES
         bare.SEND_LIMIT = limits.SOCKET_SEND_BYTES
+        if isinstance(transport, Connection) and _UNSENT is not None:
+            transport.getHandle().setsockopt(socket.IPPROTO_TCP, _UNSENT, limits.SOCKET_UNSENT_BYTES)
         super().makeConnection(transport)
 
 
