@@ -159,8 +159,13 @@ class FetchingTests(DownloadsTestCase):
         self.assertEqual(downloads.totals.files_failed, 6)
         self.assertEqual({type(event.error) for event in self.events if event.what is What.FAILED}, {AlreadyThere})
         self.assertEqual({path.name: path.read_bytes() for path in self.to.iterdir() if path.is_file()}, before)
+        self.events.clear()
         downloads = self.fetch(taken=Taken.OVERWRITE)
         self.assertEqual(downloads.totals.files_failed, 2)
+        said = {event.path: str(event.error) for event in self.events if event.what is What.FAILED}
+        self.assertEqual(set(said), {"folder", "link"})
+        for text in said.values():
+            self.assertIn("is no file; move it away", text)
         for name in before:
             self.assertEqual((self.to / name).read_bytes(), (self.root / name).read_bytes())
 

@@ -28,6 +28,7 @@ __all__ = [
     "free_name",
     "hash_of",
     "in_local_words",
+    "in_the_way",
     "make_local_folder",
     "mark_of",
     "numbered_names",
@@ -145,12 +146,20 @@ def make_local_folder(disk: Disk, name: Name) -> None:
         make_folders(disk, name)
 
 
+def in_the_way(shown: Name, is_file: bool) -> AlreadyThere:
+    """Return what to say when the name of a file is taken: by another file, or by what nobody replaces."""
+    there = b"/".join(shown).decode(errors="replace")
+    if is_file:
+        return AlreadyThere(f"{there} is there already with other content; --overwrite replaces it.")
+    return AlreadyThere(f"{there} is there already, and is no file; move it away, or fetch to another folder.")
+
+
 def put_in_place(disk: Disk, name: Name, target: Name, overwrite: bool, shown: Name) -> None:
     """Give a whole file its name; raises `AlreadyThere`, of `shown`, unless it is free or a file to be replaced."""
     try:
         disk.rename(name, target)
     except FileExistsError as error:
-        if not overwrite or disk.stat(target).kind is not FileKind.FILE:
-            there = b"/".join(shown).decode(errors="replace")
-            raise AlreadyThere(f"{there} is there already with other content; --overwrite replaces it.") from error
+        is_file = disk.stat(target).kind is FileKind.FILE
+        if not (overwrite and is_file):
+            raise in_the_way(shown, is_file) from error
         disk.replace(name, target)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from enum import Enum
 
 from twistedp2p.disk.seam import Disk
-from twistedp2p.errors import AlreadyThere
 from twistedp2p.transfer.files.client import FilesClient
-from twistedp2p.transfer.files.local import free_name, hash_of
+from twistedp2p.transfer.files.local import free_name, hash_of, in_the_way
 from twistedp2p.transfer.files.on_disk import InThread
 from twistedp2p.transfer.files.pending import Pending
 
@@ -56,16 +55,15 @@ class Present:
             if here == await self.content_of(file):
                 return True
         if size == -1 or not self.overwrite:
-            return await self._other_is_enough(file)
+            return await self._other_is_enough(file, is_file=size != -1)
         return False
 
-    async def _other_is_enough(self, file: Pending) -> bool:
+    async def _other_is_enough(self, file: Pending, *, is_file: bool) -> bool:
         """Something else has the name: do what was said about that."""
         if self._taken is Taken.SKIP:
             return True
         if self._taken is not Taken.RENAME:
-            shown = b"/".join(file.target).decode(errors="replace")
-            raise AlreadyThere(f"{shown} is there already with other content; --overwrite replaces it.")
+            raise in_the_way(file.target, is_file)
         content = await self.content_of(file)
         file.target, same = await self._in_thread(free_name, self._disk, file.target, file.entry.size, content)
         return same
