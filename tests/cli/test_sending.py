@@ -16,13 +16,15 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cli.events import check
 from tests.cli.test_listing import Answering
 from tests.framing.memory import Hub, MemoryTransport
 from tests.transfer.nodes import device
 from twistedp2p import limits
 from twistedp2p.cli.reaching import Session
 from twistedp2p.cli.receive import Receiving
-from twistedp2p.cli.sending import Sending
+from twistedp2p.cli.send import _Told
+from twistedp2p.cli.sending import Offered, Sending
 from twistedp2p.errors import ConnectionFull, TooLarge
 from twistedp2p.framing.addresses import Advertised
 from twistedp2p.identity.files_code import SendCode
@@ -91,7 +93,8 @@ class DeskTestCase(SynchronousTestCase):
         """Begin to receive on the machine of that number; return the exit status to come, and the client."""
         network = self.hub.network(device(number), f"10.0.0.{number}")
         client = FilesClient(network, Server.of(self.code), name=f"{number}", entropy=bytes, random=Random(1))
-        receiving = Receiving(self.to, None, asks=False, as_json=True, quiet=False, **options)
+        shown: dict[str, Any] = {"as_json": True, "quiet": False, **options}
+        receiving = Receiving(self.to, None, asks=False, **shown)
         return ensureDeferred(receiving.work(Session(self.reactor, client))), client
 
     def events(self) -> list[dict[str, Any]]:
@@ -208,6 +211,30 @@ class ReceivedAlreadyTests(DeskTestCase):
         self.assertEqual(self.sending.deliveries, 2)
         self.assertNoResult(self.sending.ended)
         self.successResultOf(ensureDeferred(self.sending.stop()))
+
+
+class EventsTests(DeskTestCase):
+    """What a script hears of sending."""
+
+    def test_every_event(self) -> None:
+        """From the code to the end each event has the fields of the document; bytes are told when they move."""
+        told = _Told(as_json=True, quiet=False)
+        told.begin(self.sending, Offered(("big",), 1, len(self.data)), self.code.text())
+        told.tick()
+        ended, client = self.receive(as_json=False, quiet=True)
+        self.deliver(lambda: self.part() >= 3 * MIB)
+        for _ in range(2):
+            told.tick()
+        self.sending.news.trouble("Something is gone.")
+        self.hub.pump()
+        self.check_end(ended, client)
+        told.end(self.sending)
+        said = self.events()
+        check("send", said)
+        self.assertEqual(
+            [one["event"] for one in said], ["code", "connected", "sent", "trouble", "disconnected", "end"]
+        )
+        self.assertGreaterEqual(said[2]["bytes"], 3 * MIB)
 
 
 class ManyNamesTests(DeskTestCase):
