@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from twistedp2p.errors import TwistedP2PError
+from twistedp2p.errors import FolderBusy, TwistedP2PError
 from twistedp2p.home import Home
 from twistedp2p.identity.invite import Invite
 from twistedp2p.peer.folder.inotify import no_watches
@@ -63,6 +63,10 @@ class PauseTests(TestCase):
         service.prepare()
         await service.start()
         return service
+
+    async def arrived(self, name: str, file: str) -> None:
+        """Wait until a peer's folder has this file."""
+        await until(lambda: self.there(name, file))
 
     def there(self, name: str, file: str) -> bool:
         """Return whether a peer's folder has this file."""
@@ -121,6 +125,71 @@ class PauseTests(TestCase):
         self.assertEqual(sorted(heard[1:]), [("added", "from two", "here"), ("removed", "from one", "others")])
         await two.stopService()
         self.assertEqual(await listening, "over")
+
+    async def test_started_again(self) -> None:
+        """After it was stopped it can be started again, more than once: it is in sync, and its changes are read."""
+        one, two = [await self.started(name) for name in ("one", "two")]
+        for turn in ("first", "second"):
+            await until(lambda: one.status()["in_sync"] and two.status()["in_sync"])
+            await two.stopService()
+            self.assertFalse(two.running)
+            (self.base / "one" / turn).write_text(turn)
+            (self.base / "two" / f"{turn} of two").write_text(turn)
+            self.assertIsNone(await two.changes().next())
+            two.startService()
+            change = two.changes().next()
+            await self.arrived("two", turn)
+            await self.arrived("one", f"{turn} of two")
+            found = await change
+            assert found is not None
+            self.assertIn(found.path, (turn, f"{turn} of two"))
+        self.assertEqual(self.tracker.counters.peers, 2)
+
+    async def test_not_started_while_it_ends(self) -> None:
+        """As long as it ends it can not be started again, and says so; it ends all the same."""
+        one = await self.started("one")
+        ending = one.stopService()
+        self.assertRaisesRegex(FolderBusy, "still served", one.startService)
+        await ending
+        one.startService()
+        await until(lambda: one.status()["in_sync"])
+
+    async def test_paused_and_started_again(self) -> None:
+        """One that was paused when it was stopped is paused when it is started again, and can go on."""
+        one = await self.started("one")
+        await one.pause()
+        await one.stopService()
+        one.startService()
+        self.assertEqual(one.status()["state"], "paused")
+        await one.resume()
+        await until(lambda: one.status()["in_sync"])
+
+    async def test_share_begun_and_started_again(self) -> None:
+        """One that began its share goes on with it when it is started again."""
+        options = PeerOptions(
+            self.base / "first",
+            Home(self.base / "home"),
+            new_share=True,
+            tracker=self.tracker.address,
+            listen=(LOOPBACK,),
+        )
+        service = PeerService(reactor, options)
+        self.addCleanup(service.stopService)
+        service.startService()
+        invite = service.invite()
+        await until(lambda: service.status()["in_sync"])
+        await service.stopService()
+        service.startService()
+        self.assertEqual(service.invite(), invite)
+        await until(lambda: service.status()["in_sync"])
+
+    async def test_started_again_after_a_failure(self) -> None:
+        """One whose port was taken is started when that is free."""
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            one = self.service("one", listen=(f"tcp:{other.getsockname()[1]}:interface=127.0.0.1",))
+            self.assertRaises(TwistedP2PError, one.startService)
+        one.startService()
+        await until(lambda: one.status()["in_sync"])
 
     async def test_over_a_restart(self) -> None:
         """A folder that was paused starts paused, listens nowhere, and still says since when."""

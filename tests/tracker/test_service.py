@@ -182,21 +182,7 @@ class ServiceTests(SynchronousTestCase):
     def test_wiped_and_restarted(self) -> None:
         """After kill -9 and the loss of all state, live peers are listed again within one back-off, by themselves."""
         service = self.service()
-        news = [News("a"), News("b")]
-        clients = [
-            TrackerClient(
-                self.hub.network(device(one.facts.name), f"10.0.0.{number}"),
-                [TrackerAddress(HOST, 17411, self.key.pin)],
-                KEYS,
-                one,
-                random=lambda: 0.5,
-                entropy=Entropy(),
-            )
-            for number, one in enumerate(news)
-        ]
-        for client in clients:
-            client.start()
-        self.hub.pump()
+        clients = self.clients()
         self.stop(service)
         self.hub.pass_time(60)
         again = self.service()
@@ -205,6 +191,60 @@ class ServiceTests(SynchronousTestCase):
         for client in clients:
             client.stop()
         self.hub.pump()
+
+    def clients(self) -> list[TrackerClient]:
+        """Return two clients that run, which come back by themselves."""
+        clients = [
+            TrackerClient(
+                self.hub.network(device(name), f"10.0.0.{number}"),
+                [TrackerAddress(HOST, 17411, self.key.pin)],
+                KEYS,
+                News(name),
+                random=lambda: 0.5,
+                entropy=Entropy(),
+            )
+            for number, name in enumerate("ab")
+        ]
+        for client in clients:
+            client.start()
+        self.hub.pump()
+        return clients
+
+    def test_started_again(self) -> None:
+        """After it was stopped it can be started again, more than once: it listens, and its members come back."""
+        service = self.service()
+        clients = self.clients()
+        for _ in range(2):
+            self.assertEqual(service.counters.peers, 2)
+            self.stop(service)
+            self.assertEqual((self.hub.listeners, service.ports), ({}, []))
+            self.hub.pass_time(60)
+            service.startService()
+            self.assertEqual(len(service.ports), 1)
+            self.hub.pass_time(limits.BACKOFF_MOST)
+        for client in clients:
+            client.stop()
+        self.hub.pump()
+
+    def test_what_it_knew_when_started_again(self) -> None:
+        """Started again soon it still knows what it knew; later it has forgotten who was silent before anybody asks."""
+        service = self.service()
+        self.member("a").announce(1, 1)
+        for seconds, peers in ((9.0, 1), (10.1, 0)):
+            self.stop(service)
+            self.hub.pass_time(seconds)
+            service.startService()
+            self.assertEqual((service.counters.peers, service.counters.items), (peers, peers))
+            self.hub.pump()
+
+    def test_expires_when_started_again(self) -> None:
+        """Who is silent is forgotten in a later life too."""
+        service = self.service()
+        self.stop(service)
+        service.startService()
+        self.member("a")
+        self.hub.pass_time(11.0)
+        self.assertEqual(service.counters.peers, 0)
 
 
 class RealTests(TestCase):
@@ -227,6 +267,19 @@ class RealTests(TestCase):
         service.startService()
         self.addCleanup(service.stopService)
         return service
+
+    async def test_started_again(self) -> None:
+        """It can be started again on the port that it had."""
+        service = await self.running()
+        (port,) = service.ports
+        number = port.getHost().port  # type: ignore[attr-defined]  # it is TCP
+        await service.stopService()
+        again = await self.running(f"tcp:{number}:interface=127.0.0.1")
+        for _ in range(2):
+            await again.stopService()
+            again.startService()
+            assert again.address is not None
+            self.assertEqual((len(again.ports), again.address.port), (1, number))
 
     async def test_conversation(self) -> None:
         """Two peers with real keys, over real TLS: announce, receive, keep alive, say goodbye."""

@@ -93,7 +93,8 @@ class ChangeReaders:
         # Who waits is kept; who does not is kept by the program that reads, or by nobody.
         self._all: WeakSet[Changes] = WeakSet()
         self._waiting: set[Changes] = set()
-        self._ended = False
+        self.ended = False
+        """Whether nothing changes any more."""
 
     def __len__(self) -> int:
         return len(self._all)
@@ -102,7 +103,7 @@ class ChangeReaders:
         """Return a reader of what changes from now on; it has ended already if the peer has."""
         changes = Changes(self)
         self._all.add(changes)
-        if self._ended:
+        if self.ended:
             changes.close()
         return changes
 
@@ -115,6 +116,6 @@ class ChangeReaders:
 
     def end(self) -> None:
         """Nothing changes any more; what waits can still be read."""
-        self._ended = True
+        self.ended = True
         for reader in list(self._all):
             reader._end()

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from blake3 import blake3
 
 from twistedp2p.disk.real import RealDisk
@@ -100,7 +101,8 @@ class Member:
                 self._begin(own_tracker)
             if self.options.invite_file is not None:
                 self._write_invite(self.options.invite_file.absolute())
-            self.options = self.settings.recall(self.options)
+            # It may be opened again: its share has begun.
+            self.options = evolve(self.settings.recall(self.options), new_share=False)
             self.keys = self.invite.keys()
             self.key = self._load_key()
             if self.unwritable is None:

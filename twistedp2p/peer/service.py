@@ -19,7 +19,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twistedp2p.errors import TwistedP2PError
+from twistedp2p.errors import FolderBusy, TwistedP2PError
 from twistedp2p.framing.addresses import Advertised, own_address
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.invite import TrackerAddress
@@ -49,7 +49,8 @@ class PeerService(Service):
 
     `prepare` opens the folder and raises what a person must know before anything starts; `start` begins, and its
     Deferred fires when others can reach this peer. As a Twisted service it does both by itself. A folder that was
-    paused starts paused: this process has it, and answers for it, but no `Peer` runs until `resume`.
+    paused starts paused: this process has it, and answers for it, but no `Peer` runs until `resume`. Once it was
+    stopped it may be prepared and started again.
 
     Args:
         reactor: the reactor.
@@ -154,8 +155,11 @@ class PeerService(Service):
 
     def prepare(self) -> None:
         """Open the folder, its keys and its index; raises `TwistedP2PError` with a sentence. Blocks shortly."""
+        if self._ending is not None and not self._ending.called:
+            raise FolderBusy(f"{self.member.folder} is still served: start it again when stopping it is done.")
         if self._prepared:
             return
+        self._forget_last_life()
         self.member.open(self._own_tracker)
         try:
             self._index = self.member.open_index()
@@ -167,6 +171,15 @@ class PeerService(Service):
         self._prepared = True
         self.paused_since = self.member.settings.paused_since()
         self._build()
+
+    def _forget_last_life(self) -> None:
+        """Make anew what ended with the service: threads can not be started again, readers hear nothing any more."""
+        if self._threads:
+            self._workers = ThreadWorkers(self._reactor)
+        if self._readers.ended:
+            self._readers = ChangeReaders()
+        self._threads = self._rest_wanted = False
+        self._ending = None
 
     def _build(self) -> None:
         assert self._index is not None
@@ -346,7 +359,10 @@ class PeerService(Service):
         return found[:ADDRESSES]
 
     def stopService(self) -> Deferred[None]:
-        """End: say goodbye, let what is under way finish, close the index, let others have the folder."""
+        """End: say goodbye, let what is under way finish, close the index, let others have the folder.
+
+        It may be started again once the Deferred has fired; before, that raises `FolderBusy`.
+        """
         super().stopService()
         if self._ending is None:
             if not self._prepared:

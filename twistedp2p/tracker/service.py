@@ -77,7 +77,7 @@ class _Callers(Factory):
 
 
 class TrackerService(MultiService):
-    """A tracker that listens, from `start_listening` or `startService` to `stopService`.
+    """A tracker that listens, from `start_listening` or `startService` to `stopService`; it may be started again then.
 
     home: folder that keeps the key, and where others read the address.
     reactor: for sockets and time; or give a `network` that has both, and the tracker's key.
@@ -161,10 +161,13 @@ class TrackerService(MultiService):
         super().startService()
         self._expiring = LoopingCall(self._expire)
         self._expiring.clock = self._network.clock
-        self._expiring.start(max(0.05, self._directory.expiry / _EXPIRIES), now=False)
+        self._expiring.start(max(0.05, self._directory.expiry / _EXPIRIES))
 
     def stopService(self) -> Deferred[None]:
-        """Take no more callers, say goodbye to all; fires when they are gone, at the latest after two seconds."""
+        """Take no more callers, say goodbye to all; fires when they are gone, at the latest after two seconds.
+
+        What it knows is kept for as long as members may be silent, in case it is started again.
+        """
         if self._expiring is not None and self._expiring.running:
             self._expiring.stop()
         self._starting.over()
