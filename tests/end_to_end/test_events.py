@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from tests.cli.events import check, documented
 from tests.end_to_end.processes import Machine, put
 from twistedp2p.cli.moving import moving_on
-from twistedp2p.limits import SMALL_FILE_BYTES
+from twistedp2p.limits import DOWNLOAD_WRITE, SMALL_FILE_BYTES
 from twistedp2p.transfer.files.progress import FileEvent, Totals, What
 from twistedp2p.transfer.files.service import FilesKeys
 
@@ -61,7 +61,7 @@ def test_every_event(machine: Machine) -> None:
     assert [one["event"] for one in (said[0], said[-1])] == ["start", "end"]
     failed = {one["path"]: one["code"] for one in said if one["event"] == "failed"}
     assert failed == {"other": "already-there", "nowhere": "no-such-file"}
-    put(machine.folder("mine"), {"big": os.urandom(SMALL_FILE_BYTES + 1), "small": b"small", "other": b"mine"})
+    put(machine.folder("mine"), {"big": os.urandom(5 * DOWNLOAD_WRITE), "small": b"small", "other": b"mine"})
     said = script.run("put", "@invite", "mine/big", "--to", "new")
     script.run("put", "@invite", "mine/small", "mine/other", status=1)
     assert (said[0]["to"], said[-1]["files_done"]) == ("new", 1)
