@@ -31,6 +31,7 @@ from twistedp2p.transfer.files.old_parts import OldParts
 from twistedp2p.transfer.files.parts import make_part
 from twistedp2p.transfer.files.progress import FileEvent, What
 from twistedp2p.transfer.files.server import FilesServerProtocol
+from twistedp2p.transfer.files.window import Window
 
 OLD = 1_600_000_000 * 10**9
 MIB = 1024 * 1024
@@ -225,14 +226,25 @@ class FetchingTests(DownloadsTestCase):
         self.assertEqual(sorted(event.path for event in self.events if event.what is What.FAILED), ["a", "aa"])
 
     def test_bytes_that_are_asked_for_are_bounded(self) -> None:
-        """Never are more bytes asked for than there is room, and all of the room is free again at the end."""
+        """Never are more bytes asked for than may be, but for one range, and at the end none is."""
         for number in range(5):
             self.write(f"{number}", bytes(4 * MIB))
-        downloads, client = self.begin(in_flight=3 * MIB)
+        downloads, client = self.begin(in_flight=200_000)
+        seen: list[int] = []
+
+        class Watched(Window):
+            """Writes down how much is asked for."""
+
+            def asked(self, now: float, length: int) -> None:
+                super().asked(now, length)
+                seen.append(self.under_way)
+
+        window = downloads._flight.window = Watched(200_000)
         self.add_all(downloads, client)
         self.wait(downloads.finish())
         self.same()
-        self.assertEqual(downloads._flight.room, 3 * MIB)
+        self.assertEqual((window.under_way, window.unanswered), (0, 0))
+        self.assertTrue(200_000 <= max(seen) < 200_000 + limits.DATA_SENT_BYTES)
 
     def test_no_name_leads_out(self) -> None:
         """A link in the target folder is not followed."""

@@ -11,7 +11,6 @@ from twisted.internet.defer import ensureDeferred
 
 from tests.transfer.files.serving import in_line
 from tests.transfer.files.test_downloads import DownloadsTestCase, tree
-from twistedp2p import limits
 from twistedp2p.disk.real import RealDisk
 from twistedp2p.errors import NoSpace, NotWritable
 from twistedp2p.testing.faults import CAN_FAIL, DiskFaults, FaultyDisk, Moment
@@ -132,7 +131,8 @@ class FailingTests(FaultsTestCase):
                     self.assertEqual((error, number), (errno.EIO, calls), "only the flush of all is about all")
                 failed = [event for event in self.events if event.what is What.FAILED]
                 self.assertEqual(len(failed), totals.files_failed)
-                self.assertEqual(downloads._flight.room, limits.CONNECTION_BYTES_IN_FLIGHT)
+                window = downloads._flight.window
+                self.assertEqual((window.under_way, window.unanswered), (0, 0))
                 self.faults.mend()
                 self.try_to_fetch()
                 self.same()

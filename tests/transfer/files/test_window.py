@@ -1,4 +1,4 @@
-"""How much of larger files is asked for ahead, by what the way brings."""
+"""How much is asked for ahead, by what the way brings."""
 
 from __future__ import annotations
 

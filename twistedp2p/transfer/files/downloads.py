@@ -78,7 +78,7 @@ class Downloads:
         self._pump_again = False
         self._tasks = tasks = Tasks(self._pump, self._broke)
         self._ledger = ledger = Ledger(heard)
-        self._flight = flight = Flight(client, in_flight, Window(in_flight))
+        self._flight = flight = Flight(client, Window(in_flight))
         present = Present(client, disk, in_thread, taken)
         anew = Anew(client, ledger, tasks, self._wait, as_listed=as_listed)
         fetching = Fetching(flight, disk, in_thread, OldParts(disk), present, ledger, anew, tasks)
@@ -180,15 +180,13 @@ class Downloads:
     def _begin_some(self) -> None:
         self._promote()
         flight = self._flight
-        while flight.room > 0 and flight.connection is not None:
+        while flight.connection is not None and not flight.window.is_full:
             turn = flight.fair.next()
             if turn is None:
                 break
             if isinstance(turn, Priority):
                 if not self._small.ask(turn, flight.connection):
                     break
-            elif flight.window.is_full:
-                break
             else:
                 self._ranged.ask(turn, flight.connection)
         if flight.connection is None and len(flight.fair) and not self._connecting:

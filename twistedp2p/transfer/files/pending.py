@@ -61,23 +61,11 @@ class Flight:
     """What is asked for at a time: over which connection, whose turn it is, and how many bytes may still be."""
 
     client: FilesClient
-    room: int
-    """Bytes that may be asked for besides those that are asked for and not stored."""
     window: Window
-    """The same of larger files alone, as much as the way is good for."""
+    """How many bytes are asked for and not stored, and may be."""
     fair: Fair[Pending | Priority] = field(factory=Fair)
     """Larger files that want ranges, and priorities of which small files are ready to be asked for."""
     connection: FilesConnection | None = None
-
-    def asked(self, now: float, length: int) -> None:
-        """A range of a larger file was asked for at the time `now`."""
-        self.room -= length
-        self.window.asked(now, length)
-
-    def stored(self, length: int) -> None:
-        """Bytes of larger files are stored, or not wanted any more."""
-        self.room += length
-        self.window.stored(length)
 
     def not_answered(self, error: TwistedP2PError) -> None:
         """A request failed; if that is because the connection is gone, the next one is dialled."""

@@ -88,7 +88,7 @@ class RangedFiles:
         if not file.again and file.next >= file.entry.size:
             flight.fair.remove(file)
         flight.fair.charge(file, length)
-        flight.asked(connection.clock.seconds(), length)
+        flight.window.asked(connection.clock.seconds(), length)
         self._tasks.start(self._fetch(file, Range(offset, length), connection))
 
     async def _fetch(self, file: Pending, wanted: Range, connection: FilesConnection) -> None:
@@ -109,7 +109,7 @@ class RangedFiles:
             if not self._came_in_part(file, wanted, error):
                 return
         if file.part is None:
-            self._flight.stored(wanted.length)  # it was given up, or begun anew, meanwhile
+            self._flight.window.stored(wanted.length)  # it was given up, or begun anew, meanwhile
             return
         file.came[wanted.offset] = wanted
         if not file.writing:
@@ -119,10 +119,10 @@ class RangedFiles:
         """Not all of a range came: keep what did, and let the rest be asked for again; return whether any did."""
         came = sum(map(len, wanted.pieces))
         if not is_passing(error):
-            self._flight.stored(wanted.length)
+            self._flight.window.stored(wanted.length)
             self._fail(file, error)
             return False
-        self._flight.stored(wanted.length - came)
+        self._flight.window.stored(wanted.length - came)
         self._flight.not_answered(error)
         if file.part is not None and came < wanted.length:
             file.again.append((wanted.offset + came, wanted.length - came))
@@ -148,7 +148,7 @@ class RangedFiles:
                 try:
                     await self._in_thread(part.write, pieces)
                 finally:
-                    self._flight.stored(size)
+                    self._flight.window.stored(size)
                 self._ledger.moved(file, size, part.offset)
                 self._tasks.go_on()
         except TwistedP2PError as error:
@@ -189,7 +189,7 @@ class RangedFiles:
     def _let_go(self, file: Pending, *, drop: bool = False) -> None:
         """Forget what is under way of a file; with `drop` what came is of no use any more."""
         self._flight.fair.remove(file)
-        self._flight.stored(sum(found.length for found in file.came.values()))
+        self._flight.window.stored(sum(found.length for found in file.came.values()))
         file.came.clear()
         part, file.part = file.part, None
         self._leave(file)

@@ -98,32 +98,49 @@ class SmallFiles:
         """Ask for a batch; return whether there was room for one more request."""
         if self._requests >= _AT_ONCE:
             return False
-        ready = self._ready[priority]
-        batch = [ready.popleft() for _ in range(min(len(ready), limits.SMALL_FILES_PER_REQUEST))]
-        if not ready:
+        batch = self._batch(self._ready[priority])
+        if not self._ready[priority]:
             self._flight.fair.remove(priority)
         if batch:
             size = sum(file.entry.size for file in batch)
             self._flight.fair.charge(priority, size)
-            self._flight.room -= size
+            self._flight.window.asked(connection.clock.seconds(), size)
             self._requests += 1
             self._tasks.start(self._fetch(batch, size, connection))
         return True
 
+    def _batch(self, ready: deque[Pending]) -> list[Pending]:
+        """Take as many as one request may name, and as are worth while to be asked for at a time."""
+        batch: list[Pending] = []
+        left = self._flight.window.range_bytes
+        while ready and left > 0 and len(batch) < limits.SMALL_FILES_PER_REQUEST:
+            batch.append(ready.popleft())
+            left -= batch[-1].entry.size
+        return batch
+
     async def _fetch(self, batch: Sequence[Pending], size: int, connection: FilesConnection) -> None:
         came: dict[int, SmallFile | TwistedP2PError] = {}
+        seconds, window = connection.clock.seconds, self._flight.window
+        asked_at = seconds()
+
+        def take(at: int, file: SmallFile | TwistedP2PError) -> None:
+            if not came:
+                window.began(seconds() - asked_at)
+            came[at] = file
+
         try:
-            await connection.read_files([(file.path, file.entry.token) for file in batch], came.__setitem__)
+            await connection.read_files([(file.path, file.entry.token) for file in batch], take)
         except TwistedP2PError as error:
             self._flight.not_answered(error)
             if not is_passing(error):
                 came = {at: came.get(at, error) for at in range(len(batch))}
         finally:
             self._requests -= 1
+            window.answered(seconds(), sum(len(file.data) for file in came.values() if isinstance(file, SmallFile)))
         try:
             await self._place({batch[at]: file for at, file in came.items() if isinstance(file, SmallFile)})
         finally:
-            self._flight.room += size
+            self._flight.window.stored(size)
         for at, file in enumerate(batch):
             why = came.get(at)
             if why is None:

@@ -1,4 +1,4 @@
-"""How much of larger files is asked for ahead, or sent at a time: enough for the way to be busy, and little more.
+"""How much is asked for ahead, or sent at a time: enough for the way to be busy, and little more.
 
 What is asked for and not stored is what a new priority waits for, what memory holds, and what a killed download asks
 for again. So it follows the way: what that brings within some round trips, and within some seconds if it is slow.
@@ -34,8 +34,10 @@ class Window:
 
     def __init__(self, most: int = limits.CONNECTION_BYTES_IN_FLIGHT) -> None:
         self._most = most
-        self._under_way = 0
-        self._unanswered = 0
+        self.under_way = 0
+        """Bytes that are asked for and not stored."""
+        self.unanswered = 0
+        """Requests that are not answered."""
         self._round_trip = float("inf")
         self._rate = 0.0
         self._since = 0.0
@@ -65,7 +67,7 @@ class Window:
 
         If everything was answered something may always be: what came may wait for what did not.
         """
-        return self._unanswered > 0 and self._under_way >= self.bytes
+        return self.unanswered > 0 and self.under_way >= self.bytes
 
     def reconnected(self) -> None:
         """There is another connection, and its way may be another one."""
@@ -73,10 +75,10 @@ class Window:
 
     def asked(self, now: float, length: int) -> None:
         """A range of `length` bytes was asked for, at the time `now`, seconds."""
-        if not self._unanswered and now - self._heard > _SAMPLE:
+        if not self.unanswered and now - self._heard > _SAMPLE:
             self._since, self._came = now, 0  # it was idle, and that is not the way's fault
-        self._under_way += length
-        self._unanswered += 1
+        self.under_way += length
+        self.unanswered += 1
 
     def began(self, seconds: float) -> None:
         """The first bytes of a range came so many seconds after they were asked for."""
@@ -84,7 +86,7 @@ class Window:
 
     def answered(self, now: float, length: int) -> None:
         """A request was answered, or failed, at the time `now`, after so many bytes."""
-        self._unanswered -= 1
+        self.unanswered -= 1
         self._heard = now
         self._came += length
         seconds = now - self._since
@@ -94,7 +96,7 @@ class Window:
 
     def stored(self, length: int) -> None:
         """So many bytes that were asked for are stored, or are not wanted any more."""
-        self._under_way -= length
+        self.under_way -= length
 
 
 _PIECES = (limits.DATA_SENT_BYTES, *(frames * limits.FILE_DATA_SENT_BYTES for frames in (1, 2, 4)))
