@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
+from attrs import evolve
 from twisted.internet.defer import ensureDeferred
 
 from tests.transfer.files.serving import in_line
@@ -15,6 +17,7 @@ from twistedp2p.disk.real import RealDisk
 from twistedp2p.errors import NoSpace, NotWritable
 from twistedp2p.testing.faults import CAN_FAIL, DiskFaults, FaultyDisk, Moment
 from twistedp2p.transfer.files.downloads import Downloads, Taken
+from twistedp2p.transfer.files.local import part_name, source_of
 from twistedp2p.transfer.files.messages import FileEntry
 from twistedp2p.transfer.files.progress import FileEvent, What
 
@@ -48,6 +51,16 @@ class FaultsTestCase(DownloadsTestCase):
         for path in sorted(self.to.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
         (self.to / "old").write_bytes(b"old content")
+
+    def leave_old_part(self) -> Path:
+        """Leave what an earlier run got of the large file before that changed at the server; return where."""
+        _, client = self.begin()
+        (entry,) = (entry for entry in self.entries if entry.path == "new/large")
+        older = evolve(source_of(client.source, entry), state=b"older")
+        part = self.to.joinpath(*map(os.fsdecode, part_name((b"new", b"large"), older)))
+        part.parent.mkdir(exist_ok=True)
+        part.write_bytes(bytes(MIB))
+        return part
 
     def try_to_fetch(self) -> Downloads:
         """Fetch everything with a process of its own, as far as that goes; a bug is an error of the test."""
@@ -101,10 +114,15 @@ class DyingTests(FaultsTestCase):
     """A process that dies in a call of its disk."""
 
     def test_in_every_call(self) -> None:
-        """Whenever it dies, final names have whole files; the next one fetches the rest, and leaves nothing behind."""
+        """Whenever it dies, final names have whole files; the next one fetches the rest, and leaves nothing behind.
+
+        Not even what an earlier run had left of an older state of a file.
+        """
+        self.leave_old_part()
         calls = self.calls()
         for number in range(1, calls + 1):
             for moment in Moment:
+                self.leave_old_part()
                 self.faults.crash(number, moment)
                 self.try_to_fetch()
                 self.check_names()
@@ -116,6 +134,16 @@ class DyingTests(FaultsTestCase):
 
 class FailingTests(FaultsTestCase):
     """Calls of the disk that fail."""
+
+    def test_an_old_part_that_can_not_be_removed(self) -> None:
+        """What can not be removed of an older state of a file stays, and keeps nothing from being fetched."""
+        part = self.leave_old_part()
+        self.faults.fail(errno.EACCES, where=lambda name: name[-1:] == (os.fsencode(part.name),))
+        downloads = self.try_to_fetch()
+        self.assertEqual((downloads.totals.files_failed, part.stat().st_size), (0, MIB))
+        self.assertGreater(self.faults.failed, 0)
+        part.unlink()
+        self.same()
 
     def test_every_call_once(self) -> None:
         """Whichever call fails, that is said of the file it is about, all others arrive, and the next try gets it."""
