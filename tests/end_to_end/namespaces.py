@@ -171,6 +171,10 @@ class Net:
         """Put a firewall before a machine: it can call others, and nobody can call it."""
         _filter(host, "iifname eth0 tcp flags & (syn | ack) == syn drop")
 
+    def tell_unreachable(self, host: Host, address: str) -> None:
+        """Answer what a machine sends to an address as a router does that has no way there."""
+        _filter(host, f"ip daddr {address} reject with icmp type host-unreachable", hook="output")
+
     def separate(self, one: Host, other: Host) -> None:
         """Lose every packet between two machines."""
         _filter(one, f"ip saddr {other.ip} drop")
@@ -204,9 +208,9 @@ class Net:
         self._hosts.write_text("".join(f"{line}\n" for line in lines))
 
 
-def _filter(host: Host, rule: str) -> None:
-    chain = "add chain inet test input { type filter hook input priority 0 ; policy accept ; }"
-    rules = f"add table inet test\n{chain}\nadd rule inet test input {rule}\n"
+def _filter(host: Host, rule: str, hook: str = "input") -> None:
+    chain = f"add chain inet test {hook} {{ type filter hook {hook} priority 0 ; policy accept ; }}"
+    rules = f"add table inet test\n{chain}\nadd rule inet test {hook} {rule}\n"
     host.space.run("nft", "-f", "-", given=rules)
 
 

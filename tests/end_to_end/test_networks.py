@@ -21,6 +21,8 @@ from twistedp2p.identity.invite import Invite, TrackerAddress
 
 QUICK = ("--keepalive", "2", "--expiry", "6")
 """A tracker that soon notices who is gone."""
+QUICKEST = ("--keepalive", "0.7", "--expiry", "2")
+"""A tracker that does so before a person has counted to three, for who waits for just that."""
 SILENCE = 120.0
 """Seconds within which all is well again after connections died without a word to either side."""
 FOLDER = "folder"
@@ -81,7 +83,7 @@ def listed(peer: Peer) -> int:
 
 def test_network_of_a_peer_goes(net: Net) -> None:
     """The network of a peer goes for so long that it is forgotten, and comes back; edits of both sides arrive."""
-    net.machine("hub").tracker(0, *QUICK)
+    net.machine("hub").tracker(0, *QUICKEST)
     first, one = begin(net)
     second, two = join(net, first, "two")
     same(net, one, two)
@@ -126,8 +128,14 @@ def test_tracker_moves(net: Net) -> None:
     has(net, two, "b", b"saved meanwhile", SILENCE)
 
 
-def test_invite_of_two_addresses(net: Net) -> None:
-    """Peers whose invite names two addresses of their tracker find it at the one that is left."""
+@pytest.mark.parametrize(
+    "told", [pytest.param(True, id="told"), pytest.param(False, id="silent", marks=pytest.mark.long)]
+)
+def test_invite_of_two_addresses(net: Net, told: bool) -> None:
+    """Peers whose invite names two addresses of their tracker find it at the one that is left.
+
+    Whether the network tells that the other one is gone, or calls to that are just not answered.
+    """
     hub = net.machine("hub")
     tracker = hub.tracker(0, *QUICK)
     first, second = net.machine("one"), net.machine("two")
@@ -138,6 +146,9 @@ def test_invite_of_two_addresses(net: Net) -> None:
     one, two = (host.peer(FOLDER, "--join", f"@{first.invite_file}") for host in (first, second))
     same(net, one, two)
     net.wait(lambda: listed(one) == listed(two) == 1, "both are listed")
+    if told:
+        for host in (first, second):
+            net.tell_unreachable(host, hub.ip)
     tracker.kill()
     net.drop_address(hub, hub.ip)
     hub.tracker(0, *QUICK)
