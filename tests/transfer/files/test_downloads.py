@@ -235,11 +235,11 @@ class FetchingTests(DownloadsTestCase):
         class Watched(Window):
             """Writes down how much is asked for."""
 
-            def asked(self, now: float, length: int) -> None:
-                super().asked(now, length)
+            def asked(self, length: int) -> None:
+                super().asked(length)
                 seen.append(self.under_way)
 
-        window = downloads._flight.window = Watched(200_000)
+        window = downloads._flight.window = Watched(client.clock, 200_000)
         self.add_all(downloads, client)
         self.wait(downloads.finish())
         self.same()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 
 from twistedp2p import limits
 from twistedp2p.transfer.files.window import Pieces, Window
@@ -12,26 +13,34 @@ from twistedp2p.transfer.files.window import Pieces, Window
 MIB = 1024 * 1024
 
 
-def after(rate: float, round_trip: float, seconds: float = 60.0, most: int = 16 * MIB) -> Window:
-    """Return a window after a download of `rate` bytes a second over a way of `round_trip` seconds.
+def window_of(most: int = 16 * MIB) -> tuple[Window, Clock]:
+    """Return a window that nothing is known of, and its clock."""
+    clock = Clock()
+    return Window(clock, most), clock
+
+
+def after(rate: float, round_trip: float, seconds: float = 60.0) -> tuple[Window, Clock]:
+    """Return a window after a download of `rate` bytes a second over a way of `round_trip` seconds, and its clock.
 
     The way is simulated: the answers come one after the other, each a round trip after its question at the earliest.
     """
-    window = Window(most)
-    now = free = 0.0
+    window, clock = window_of()
+    free = 0.0
     under_way: list[tuple[float, float, int]] = []  # when asked, when answered, how long
-    while now < seconds or under_way:
+    while clock.seconds() < seconds or under_way:
+        now = clock.seconds()
         while now < seconds and not window.is_full:
             length = window.range_bytes
-            window.asked(now, length)
+            window.asked(length)
             begins = max(free, now + round_trip)
             free = begins + length / rate
             under_way.append((now, free, length))
-        asked_at, now, length = under_way.pop(0)
-        window.began(now - length / rate - asked_at)
-        window.answered(now, length)
+        asked_at, answered_at, length = under_way.pop(0)
+        clock.advance(answered_at - now)
+        window.began(answered_at - length / rate - asked_at)
+        window.answered(length)
         window.stored(length)
-    return window
+    return window, clock
 
 
 @pytest.mark.parametrize(
@@ -48,7 +57,7 @@ def after(rate: float, round_trip: float, seconds: float = 60.0, most: int = 16 
 )
 def test_ways(rate: float, round_trip: float, least: float, most: float) -> None:
     """Some seconds' worth over a slow way, a few round trips' worth over a long one; given in MiB."""
-    window = after(rate, round_trip)
+    window, _ = after(rate, round_trip)
     assert least * MIB <= window.bytes <= most * MIB
 
 
@@ -56,54 +65,63 @@ def test_ways(rate: float, round_trip: float, least: float, most: float) -> None
 @pytest.mark.parametrize("round_trip", [0.0005, 0.02, 0.1])
 def test_the_way_is_used(rate: float, round_trip: float) -> None:
     """More is under way than the way takes within a round trip, so that it is never idle for want of questions."""
-    assert after(rate, round_trip).bytes > min(1.5 * rate * round_trip, 16 * MIB - 1)
+    assert after(rate, round_trip)[0].bytes > min(1.5 * rate * round_trip, 16 * MIB - 1)
 
 
 def test_the_beginning() -> None:
     """Before anything is known of a way, little is asked for at a time: it may be a slow one."""
-    window = Window()
+    window, _ = window_of()
     asked = 0
     while not window.is_full:
-        window.asked(0.0, window.range_bytes)
+        window.asked(window.range_bytes)
         asked += 1
     assert (asked, window.range_bytes) == (4, limits.DATA_SENT_BYTES)
-    window.reconnected()
-    assert after(700e6, 0.0005).range_bytes == limits.DOWNLOAD_RANGE
+    assert after(700e6, 0.0005)[0].range_bytes == limits.DOWNLOAD_RANGE
+
+
+def lockstep(answer: float, store: float) -> int:
+    """Return how much is asked for if all is answered, and then stored, before more is asked for; both take seconds."""
+    window, clock = window_of()
+    for _ in range(300):
+        lengths = []
+        while not window.is_full:
+            lengths.append(window.range_bytes)
+            window.asked(lengths[-1])
+        for length in lengths:
+            window.began(0.0003)
+            clock.advance(answer)
+            window.answered(length)
+        clock.advance(store)
+        window.stored(sum(lengths))
+    return window.bytes
 
 
 def test_all_answered_before_more_is_asked_for() -> None:
     """A way that is quicker than whoever asks is found to be quick, although nothing is under way between."""
-    window = Window()
-    now = 0.0
-    for _ in range(1000):
-        lengths = []
-        while not window.is_full:
-            lengths.append(window.range_bytes)
-            window.asked(now, lengths[-1])
-        for length in lengths:
-            window.began(0.0003)
-            now += length / 700e6
-            window.answered(now, length)
-        now += 0.0005
-        for length in lengths:
-            window.stored(length)
-    assert window.bytes > 8 * MIB
+    assert lockstep(answer=0.0005, store=0.0005) > 8 * MIB
+
+
+def test_a_disk_that_hesitates() -> None:
+    """A disk that takes its time whatever the length is given more at a time."""
+    assert lockstep(answer=0.0005, store=0.025) > 2 * MIB
 
 
 def test_idle_time_does_not_count() -> None:
-    """A pause in which nothing was asked for does not make the way seem slow."""
-    window = after(125e6, 0.001)
+    """A pause in which nothing was wanted does not make the way seem slow."""
+    window, clock = after(125e6, 0.001)
     before = window.bytes
-    for now in range(100, 110):
-        window.asked(now, 4 * MIB)
-        window.answered(now + 0.03, 4 * MIB)
+    for _ in range(10):
+        clock.advance(1)
+        window.asked(4 * MIB)
+        clock.advance(0.03)
+        window.answered(4 * MIB)
         window.stored(4 * MIB)
     assert window.bytes > before / 2
 
 
 def test_another_way() -> None:
     """After the connection was made anew nothing counts that was measured over the other way."""
-    window = after(125e6, 0.1)
+    window, _ = after(125e6, 0.1)
     assert window.bytes == 16 * MIB
     window.reconnected()
     assert window.bytes < MIB
@@ -111,41 +129,37 @@ def test_another_way() -> None:
 
 def test_a_way_that_gets_slower() -> None:
     """Within some answers less is asked for ahead, so that a new priority does not wait for minutes."""
-    window = after(125e6, 0.01)
+    window, clock = after(125e6, 0.01)
     before = window.bytes
-    now = 100.0
     for _ in range(30):
-        window.asked(now, 65_536)
-        now += 65_536 / 50_000
-        window.answered(now, 65_536)
+        window.asked(65_536)
+        clock.advance(65_536 / 50_000)
+        window.answered(65_536)
         window.stored(65_536)
     assert window.bytes < before / 4
 
 
 def test_what_came_and_is_not_stored() -> None:
     """It counts until it is stored; but if nothing is asked for any more something may be: the rest may wait for it."""
-    window = Window(most=MIB)
+    window, _ = window_of(most=MIB)
     for _ in range(2):
-        window.asked(0.0, MIB)
-    window.answered(1.0, MIB)
+        window.asked(MIB)
+    window.answered(MIB)
     assert window.is_full
-    window.answered(2.0, 0)
+    window.answered(0)
     assert not window.is_full
-    window.asked(2.0, MIB)
+    window.asked(MIB)
     assert window.is_full
 
 
-@given(
-    st.floats(100, 1e10),
-    st.floats(0, 10),
-    st.integers(1, 64 * MIB),
-)
+@given(st.floats(100, 1e10), st.floats(0, 10), st.integers(1, 64 * MIB))
 def test_limits(rate: float, round_trip: float, most: int) -> None:
     """Never more than the most, and a range is whole frames, and not more than DOWNLOAD_RANGE."""
-    window = Window(most)
-    window.asked(0.0, 1)
+    window, clock = window_of(most)
+    window.asked(1)
     window.began(round_trip)
-    window.answered(max(1.0, round_trip), int(rate))
+    clock.advance(max(1.0, round_trip))
+    window.answered(int(rate))
     assert 0 < window.bytes <= most
     assert window.range_bytes <= limits.DOWNLOAD_RANGE
     assert window.range_bytes == limits.DATA_SENT_BYTES or window.range_bytes % limits.FILE_DATA_SENT_BYTES == 0

@@ -78,7 +78,7 @@ class Downloads:
         self._pump_again = False
         self._tasks = tasks = Tasks(self._pump, self._broke)
         self._ledger = ledger = Ledger(heard)
-        self._flight = flight = Flight(client, Window(in_flight))
+        self._flight = flight = Flight(client, Window(client.clock, in_flight))
         present = Present(client, disk, in_thread, taken)
         anew = Anew(client, ledger, tasks, self._wait, as_listed=as_listed)
         fetching = Fetching(flight, disk, in_thread, OldParts(disk), present, ledger, anew, tasks)

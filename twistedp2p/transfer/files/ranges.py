@@ -88,7 +88,7 @@ class RangedFiles:
         if not file.again and file.next >= file.entry.size:
             flight.fair.remove(file)
         flight.fair.charge(file, length)
-        flight.window.asked(connection.clock.seconds(), length)
+        flight.window.asked(length)
         self._tasks.start(self._fetch(file, Range(offset, length), connection))
 
     async def _fetch(self, file: Pending, wanted: Range, connection: FilesConnection) -> None:
@@ -104,7 +104,7 @@ class RangedFiles:
             try:
                 await connection.read_range(file.path, file.entry.token, wanted.offset, wanted.length, take)
             finally:
-                window.answered(seconds(), sum(map(len, pieces)))
+                window.answered(sum(map(len, pieces)))
         except TwistedP2PError as error:
             if not self._came_in_part(file, wanted, error):
                 return

@@ -104,7 +104,7 @@ class SmallFiles:
         if batch:
             size = sum(file.entry.size for file in batch)
             self._flight.fair.charge(priority, size)
-            self._flight.window.asked(connection.clock.seconds(), size)
+            self._flight.window.asked(size)
             self._requests += 1
             self._tasks.start(self._fetch(batch, size, connection))
         return True
@@ -136,7 +136,7 @@ class SmallFiles:
                 came = {at: came.get(at, error) for at in range(len(batch))}
         finally:
             self._requests -= 1
-            window.answered(seconds(), sum(len(file.data) for file in came.values() if isinstance(file, SmallFile)))
+            window.answered(sum(len(file.data) for file in came.values() if isinstance(file, SmallFile)))
         try:
             await self._place({batch[at]: file for at, file in came.items() if isinstance(file, SmallFile)})
         finally:

@@ -6,6 +6,8 @@ for again. So it follows the way: what that brings within some round trips, and 
 
 from __future__ import annotations
 
+from twisted.internet.interfaces import IReactorTime
+
 from twistedp2p import limits
 
 __all__ = ["Pieces", "Window"]
@@ -29,10 +31,12 @@ class Window:
     """What is asked for and not stored, and how much of it there may be.
 
     Args:
+        clock: tells the time.
         most: bytes, whatever the way may bring.
     """
 
-    def __init__(self, most: int = limits.CONNECTION_BYTES_IN_FLIGHT) -> None:
+    def __init__(self, clock: IReactorTime, most: int = limits.CONNECTION_BYTES_IN_FLIGHT) -> None:
+        self._clock = clock
         self._most = most
         self.under_way = 0
         """Bytes that are asked for and not stored."""
@@ -42,7 +46,8 @@ class Window:
         self._rate = 0.0
         self._since = 0.0
         self._came = 0
-        self._heard = float("-inf")
+        self._busy = float("-inf")
+        """When something was answered or stored."""
 
     @property
     def bytes(self) -> int:
@@ -73,10 +78,11 @@ class Window:
         """There is another connection, and its way may be another one."""
         self._round_trip, self._rate = float("inf"), 0.0
 
-    def asked(self, now: float, length: int) -> None:
-        """A range of `length` bytes was asked for, at the time `now`, seconds."""
-        if not self.unanswered and now - self._heard > _SAMPLE:
-            self._since, self._came = now, 0  # it was idle, and that is not the way's fault
+    def asked(self, length: int) -> None:
+        """So many bytes were asked for."""
+        now = self._clock.seconds()
+        if not self.unanswered and now - self._busy > _SAMPLE:
+            self._since, self._came = now, 0  # nothing was wanted, and that is not the way's fault
         self.under_way += length
         self.unanswered += 1
 
@@ -84,10 +90,10 @@ class Window:
         """The first bytes of a range came so many seconds after they were asked for."""
         self._round_trip = min(self._round_trip, seconds)
 
-    def answered(self, now: float, length: int) -> None:
-        """A request was answered, or failed, at the time `now`, after so many bytes."""
+    def answered(self, length: int) -> None:
+        """A request was answered, or failed, after so many bytes."""
         self.unanswered -= 1
-        self._heard = now
+        self._busy = now = self._clock.seconds()
         self._came += length
         seconds = now - self._since
         if seconds >= max(_SAMPLE, self._round_trip):
@@ -97,6 +103,7 @@ class Window:
     def stored(self, length: int) -> None:
         """So many bytes that were asked for are stored, or are not wanted any more."""
         self.under_way -= length
+        self._busy = self._clock.seconds()
 
 
 _PIECES = (limits.DATA_SENT_BYTES, *(frames * limits.FILE_DATA_SENT_BYTES for frames in (1, 2, 4)))
