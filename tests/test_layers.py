@@ -68,6 +68,7 @@ PURE = (
     "peer.replica",
     "peer.announce",
     "peer.changes",
+    "peer.looked",
     "peer.reasons",
     "peer.troubles",
 )

@@ -26,7 +26,8 @@ from twistedp2p.peer.folder.publish import Publisher
 from twistedp2p.peer.folder.trash import TrashStore
 from twistedp2p.peer.ignoring import Ignoring
 from twistedp2p.peer.index import Index
-from twistedp2p.peer.look import Eye, Looked
+from twistedp2p.peer.look import Eye
+from twistedp2p.peer.looked import Looked
 from twistedp2p.peer.purging import Purger
 from twistedp2p.peer.recovery import Recovery
 from twistedp2p.peer.replica import Replica

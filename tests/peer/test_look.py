@@ -8,7 +8,7 @@ import shutil
 from tests.peer.bench import Bench, BenchTestCase, content_id
 from twistedp2p.errors import FolderUnusable
 from twistedp2p.peer.folder import mark
-from twistedp2p.peer.look import Looked
+from twistedp2p.peer.looked import Looked
 from twistedp2p.versions import Kind
 
 

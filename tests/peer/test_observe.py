@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.errors import FolderUnusable
 from twistedp2p.limits import DELETE_SECOND_LOOK_LIVE, DELETE_SECOND_LOOK_SCAN, FULL_SCAN, RETRY_FIRST, RETRY_MOST
-from twistedp2p.peer.look import Eye, Looked
+from twistedp2p.peer.look import Eye
+from twistedp2p.peer.looked import Looked
 from twistedp2p.peer.observe import CHANGING_AGAIN, CHANGING_MOST, Observer
 from twistedp2p.peer.troubles import Code, Trouble
 from twistedp2p.peer.values import Observed

@@ -18,7 +18,7 @@ from twistedp2p.messages import Entry, PeerInfo, Welcome
 from twistedp2p.peer.changes import Change, What
 from twistedp2p.peer.holdings import Holdings
 from twistedp2p.peer.index_file import IndexDamaged
-from twistedp2p.peer.look import Looked
+from twistedp2p.peer.looked import Looked
 from twistedp2p.peer.purging import Purged, Wish
 from twistedp2p.peer.replica import IndexLost
 from twistedp2p.peer.steps import Outcome, Steps

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from attrs import Factory, define, evolve
-
 from twistedp2p.disk.seam import Disk, FileKind, OtherDevice
 from twistedp2p.errors import FolderUnusable
 from twistedp2p.limits import QUIET_AFTER_WRITE
@@ -20,53 +18,18 @@ from twistedp2p.peer.folder.names import DiskNames, signature_of
 from twistedp2p.peer.folder.read import Absent, Changing, Read, Reading, Unreadable, read
 from twistedp2p.peer.folder.scan import IGNORED, Found, Scan
 from twistedp2p.peer.index import Index
-from twistedp2p.peer.troubles import Trouble, trouble_of
+from twistedp2p.peer.look_renames import Renames
+from twistedp2p.peer.looked import Looked
+from twistedp2p.peer.troubles import trouble_of
 from twistedp2p.peer.values import FOLDER_CONTENT, Observed, Row, Signature
 from twistedp2p.versions import Kind, Live, winner
 
-__all__ = ["LEFT_OVER", "Eye", "Looked", "divide"]
+__all__ = ["LEFT_OVER", "Eye"]
 
 LEFT_OVER = "Others removed this folder; it stays because something in it is not shared."
 
 SYNC_ALL_FROM = 8
 """From this many files on, flushing the file system once is cheaper than each file."""
-
-
-@define
-class Looked:
-    """What one look found: only what differs from the index.
-
-    `seen`: (path, what was read, encoded manifest or b""); `gone`: confirmed deletions and old names of renames;
-    `missing`: suspected deletions; `changing`: files that somebody writes to; `hidden`: (name, reason) of what is not
-    shared; `unreadable`: (path, why) of what can not be read now and is tried again; `fine`: paths that were looked at
-    and are as the index says.
-    """
-
-    seen: list[tuple[str, Observed, bytes]] = Factory(list)
-    gone: list[str] = Factory(list)
-    missing: list[str] = Factory(list)
-    changing: list[str] = Factory(list)
-    hidden: list[tuple[str, str]] = Factory(list)
-    fine: list[str] = Factory(list)
-    unreadable: list[tuple[str, Trouble]] = Factory(list)
-
-    def __bool__(self) -> bool:
-        return bool(self.seen or self.gone)
-
-    def paths(self) -> list[str]:
-        """Return the paths that this says something new of."""
-        return [*(path for path, _, _ in self.seen), *self.gone]
-
-
-def divide(looks: Iterable[Looked], some: Callable[[str], bool]) -> tuple[list[Looked], list[Looked]]:
-    """Return what was seen or is gone at `some` paths, and what at the others."""
-    one, other = Looked(), Looked()
-    for looked in looks:
-        for seen in looked.seen:
-            (one if some(seen[0]) else other).seen.append(seen)
-        for path in looked.gone:
-            (one if some(path) else other).gone.append(path)
-    return [one], [other] if other else []
 
 
 class Eye:
@@ -94,6 +57,7 @@ class Eye:
         self._durable = durable
         self._ignored = ignored
         self._waiting = waiting
+        self._renames = Renames(index, self.signature, self._may_be_gone)
 
     def look(self, paths: Iterable[str], confirm: bool = False) -> Looked:
         """Look at these paths, and at all that is in a folder that is new; `confirm`: this is the second look.
@@ -103,7 +67,7 @@ class Eye:
         looked = Looked()
         for path in sorted(set(paths)):
             self._look_at(path, looked, confirm)
-        self._match_renames(looked)
+        self._renames.match(looked)
         if looked.missing or looked.gone:
             mark.require(self._disk)
         self._sync(looked)
@@ -119,7 +83,7 @@ class Eye:
             for one in piece:
                 found.add(one.path.text)
                 self._compare_if_quiet(one, looked)
-            self._match_renames(looked)
+            self._renames.match(looked)
             self._sync(looked)
             yield looked
         last = Looked()
@@ -127,7 +91,7 @@ class Eye:
             if path not in found and self._may_be_gone(path, row) and scan.covers(RelPath.parse(path, self._rules)):
                 last.missing.append(path)
         _hide(scan, last)
-        self._match_renames(last)
+        self._renames.match(last)
         mark.require(self._disk)
         yield last
 
@@ -282,7 +246,7 @@ class Eye:
             # the folder would keep the name meanwhile, and the new file would become a conflict copy.
             mark.require(self._disk)
             self._absent_below(path, looked, confirm=True)
-        renamed = self._renamed(path, signature) if row is None else None
+        renamed = self._renames.known_file(path, signature) if row is None else None
         if renamed is not None:
             looked.seen.append((path, renamed, b""))
             return
@@ -307,48 +271,6 @@ class Eye:
             return False
         return next(iter(self._index.live_below(path)), None) is None
 
-    # -- renames ------------------------------------------------------------
-
-    def _renamed(self, path: str, signature: Signature) -> Observed | None:
-        """Return what a new name holds if it is a known file that is not under its old name any more."""
-        for old, row in self._index.row_by_inode(signature.device, signature.inode):
-            if old != path and row.kind == Kind.FILE and _unmodified(row, signature) and self.signature(old) is None:
-                version = self._version(old, row)
-                if version is not None:
-                    return Observed(
-                        Kind.FILE,
-                        row.content,
-                        signature.size,
-                        signature.mtime_ns,
-                        signature.executable,
-                        version.manifest,
-                        signature,
-                    )
-        return None
-
-    def _version(self, path: str, row: Row) -> Live | None:
-        """Return the live version that a row stands for, None if it is superseded (then the file is read)."""
-        value = self._index.record(path).get(row.base)
-        return value if isinstance(value, Live) and value.content == row.content else None
-
-    def _match_renames(self, looked: Looked) -> None:
-        """Move what is missing to what is gone where its inode is seen under a new name: no second look is needed."""
-        if not looked.seen:
-            return
-        # In the order of the paths: which of two deletions has the smaller number must not depend on inodes.
-        inodes = dict.fromkeys(
-            (observed.signature.device, observed.signature.inode)
-            for _, observed, _ in looked.seen
-            if observed.signature is not None
-        )
-        gone = set(looked.gone)
-        for inode in inodes:
-            for old, row in self._index.row_by_inode(*inode):
-                if old not in gone and self._may_be_gone(old, row) and self.signature(old) is None:
-                    looked.gone.append(old)
-                    gone.add(old)
-        looked.missing = [path for path in looked.missing if path not in gone]
-
     def _sync(self, looked: Looked) -> None:
         """Make what was read durable before it is announced; a file that changed meanwhile is seen to later."""
         files = [path for path, observed, _ in looked.seen if observed.kind == Kind.FILE]
@@ -365,10 +287,6 @@ class Eye:
                 continue
 
 
-def _unmodified(row: Row, signature: Signature) -> bool:
-    return row.signature is not None and evolve(row.signature, executable=signature.executable) == signature
-
-
 def _hide(scan: Scan, looked: Looked) -> None:
     """Report what a walk came upon and can not be shared, or not be listed now."""
     for hidden in scan.hidden:
@@ -380,4 +298,3 @@ def _hide(scan: Scan, looked: Looked) -> None:
 
 def _shown(name: tuple[bytes, ...]) -> str:
     return b"/".join(name).decode(errors="replace")
-

@@ -19,7 +19,8 @@ from twistedp2p.errors import TwistedP2PError
 from twistedp2p.limits import DELETE_SECOND_LOOK_LIVE, DELETE_SECOND_LOOK_SCAN, FULL_SCAN, RETRY_FIRST, RETRY_MOST
 from twistedp2p.peer.failures import Complaints
 from twistedp2p.peer.index_file import IndexDamaged
-from twistedp2p.peer.look import Eye, Looked
+from twistedp2p.peer.look import Eye
+from twistedp2p.peer.looked import Looked
 from twistedp2p.peer.reasons import Phase
 from twistedp2p.peer.troubles import Trouble, trouble_of
 from twistedp2p.peer.workers import Workers

@@ -24,7 +24,8 @@ from twistedp2p.peer.executor import Executor
 from twistedp2p.peer.folder import mark
 from twistedp2p.peer.ignoring import Ignoring
 from twistedp2p.peer.index import Index
-from twistedp2p.peer.look import Eye, Looked
+from twistedp2p.peer.look import Eye
+from twistedp2p.peer.looked import Looked
 from twistedp2p.peer.plan import Action, Fetch, is_settled, plan
 from twistedp2p.peer.purging import Purged, Purger, Wish
 from twistedp2p.peer.recovery import STILL_WRITTEN, Recovery

@@ -25,7 +25,7 @@ from twistedp2p.peer.first_list import FirstList
 from twistedp2p.peer.holdings import Holdings
 from twistedp2p.peer.ignore import IGNORE_NAME
 from twistedp2p.peer.index_file import IndexDamaged
-from twistedp2p.peer.look import Looked, divide
+from twistedp2p.peer.looked import Looked, divide
 from twistedp2p.peer.path_queue import PathQueue
 from twistedp2p.peer.purging import Purged, Wish
 from twistedp2p.peer.replica import IndexLost
