@@ -6,24 +6,20 @@ import os
 import socket
 import time
 from collections.abc import Callable, Coroutine
-from ipaddress import ip_address
 from random import SystemRandom
 from typing import Any
 
 from attrs import asdict
 from twisted.application.service import Service
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredLock, succeed
-from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twistedp2p.errors import FolderBusy, TwistedP2PError
-from twistedp2p.framing.addresses import Advertised, own_address
+from twistedp2p.errors import FolderBusy
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.invite import TrackerAddress
-from twistedp2p.limits import ADDRESSES, BACKLOG, RETRY_FIRST
+from twistedp2p.limits import RETRY_FIRST
 from twistedp2p.messages import Address
 from twistedp2p.peer.assembly import Peer
 from twistedp2p.peer.change_readers import ChangeReaders, Changes
@@ -31,6 +27,7 @@ from twistedp2p.peer.folder.hints import Hint
 from twistedp2p.peer.folder.inotify import RealNotifier
 from twistedp2p.peer.folder.watch import Watch
 from twistedp2p.peer.index import Index
+from twistedp2p.peer.listening import listen
 from twistedp2p.peer.member import Member
 from twistedp2p.peer.options import PeerOptions
 from twistedp2p.peer.purging import Wish
@@ -320,43 +317,8 @@ class PeerService(Service):
             self.board.sample()
 
     async def _listen(self) -> Callable[[], list[Address]]:
-        """Listen on the endpoints that were chosen, else on the port that was kept, else on a free one.
-
-        Returns what tells where others reach this peer at the moment.
-        """
-        chosen = self.member.options.listen
-        kept = self.member.setting("peer_port")
-        free = [(_anywhere(port),) for port in (kept, 0) if isinstance(port, int)]
-        attempts = [chosen] if chosen else free
-        for attempt in attempts:
-            try:
-                ports = await self.peer.listen(attempt)
-                break
-            except CannotListenError as error:
-                if attempt is attempts[-1]:
-                    raise TwistedP2PError(
-                        f"Port {error.port} can not be listened on ({error.socketError}): "
-                        "another program has it; choose another one with --listen."
-                    ) from None
-        hosts = [host for host in (port.getHost() for port in ports) if isinstance(host, (IPv4Address, IPv6Address))]
-        if hosts and not chosen and self.member.unwritable is None:
-            self.member.keep_setting("peer_port", hosts[0].port)
-        self._reachable_at(hosts)  # raises if the options can not be met
-        return lambda: self._reachable_at(hosts)
-
-    def _reachable_at(self, hosts: list[IPv4Address | IPv6Address]) -> list[Address]:
-        """Return where others reach this peer; the tracker adds the address that it sees this peer at."""
-        if self.member.options.advertise is not None:
-            advertised = Advertised.parse(self.member.options.advertise)
-            port = None if self._port_is_trackers else advertised.port
-            if port is None and not hosts:
-                raise TwistedP2PError("--advertise needs a port: this peer listens on no TCP port itself.")
-            return [Address(advertised.host, port or hosts[0].port)]
-        found = []
-        for host in hosts:
-            everywhere = ip_address(host.host).is_unspecified
-            found.append(Address((own_address() or "127.0.0.1") if everywhere else host.host, host.port))
-        return found[:ADDRESSES]
+        """Listen; returns what tells where others reach this peer at the moment."""
+        return await listen(self.peer, self.member, port_is_trackers=self._port_is_trackers)
 
     def stopService(self) -> Deferred[None]:
         """End: say goodbye, let what is under way finish, close the index, let others have the folder.
@@ -490,8 +452,3 @@ class PeerService(Service):
         self.member.cloned(self._index)
         self._build()
         await self._begin(await self._listen())
-
-
-def _anywhere(port: int) -> str:
-    """Return the endpoint description of a TCP port on all interfaces."""
-    return f"tcp:{port}:backlog={BACKLOG}"
