@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -50,12 +51,14 @@ class DownloadsTestCase(ServingTestCase):
         self.events: list[FileEvent] = []
         self.downloads, self.files = self.begin()
 
-    def begin(self, invite: FilesInvite | None = None, **options: Any) -> tuple[Downloads, FilesClient]:
+    def begin(
+        self, invite: FilesInvite | None = None, in_thread: Any = in_line, **options: Any
+    ) -> tuple[Downloads, FilesClient]:
         """Return new downloads, over a connection of their own."""
         network = self.hub.network(device(2), "10.0.0.2")
         invite = invite or self.invite()
         client = FilesClient(network, Server.of(invite), name="me", entropy=bytes, random=Random(1))
-        return Downloads(client, self.local, in_line, heard=self.events.append, **options), client
+        return Downloads(client, self.local, in_thread, heard=self.events.append, **options), client
 
     def add_all(self, downloads: Downloads, client: FilesClient, priority: Priority = Priority.NORMAL) -> None:
         """Add all that the server lists."""
@@ -245,6 +248,32 @@ class FetchingTests(DownloadsTestCase):
         self.same()
         self.assertEqual((window.under_way, window.unanswered), (0, 0))
         self.assertTrue(200_000 <= max(seen) < 200_000 + limits.DATA_SENT_BYTES)
+
+    def test_a_disk_that_is_slower_than_the_way(self) -> None:
+        """What came and is not written counts too: memory stays bounded while the disk does not keep up."""
+        for number in range(40):
+            self.write(f"large/{number}", Random(number).randbytes(MIB))
+            self.write(f"small/{number}", Random(number).randbytes(30_000))
+        waiting: list[Deferred[None]] = []
+
+        def slowly(work: Callable[..., Any], *args: Any, **options: Any) -> Deferred[Any]:
+            if work.__name__ not in ("write", "place_small"):
+                return in_line(work, *args, **options)
+            held: Deferred[None] = Deferred()
+            waiting.append(held)
+            return held.addCallback(lambda _: work(*args, **options))
+
+        downloads, client = self.begin(in_thread=slowly, in_flight=3 * MIB)
+        self.add_all(downloads, client)
+        finished = downloads.finish()
+        for turn in range(10_000):
+            self.hub.pass_time(0.1)
+            self.assertLess(downloads._flight.window.under_way, 3 * MIB + limits.DOWNLOAD_RANGE)
+            if not waiting:
+                break
+            waiting.pop(turn % len(waiting)).callback(None)
+        self.successResultOf(finished)
+        self.same()
 
     def test_no_name_leads_out(self) -> None:
         """A link in the target folder is not followed."""

@@ -138,6 +138,7 @@ class RangedFiles:
         if part is None:
             return
         file.writing = True
+        self._flight.window.storing += 1
         try:
             while part.offset in file.came:
                 pieces: list[bytes | memoryview] = []
@@ -155,6 +156,7 @@ class RangedFiles:
             self._give_up(file, error)
             return
         finally:
+            self._flight.window.storing -= 1
             file.writing = False
         if part.offset == file.entry.size and file.part is part:
             await self._complete(file)

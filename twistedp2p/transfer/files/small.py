@@ -137,10 +137,12 @@ class SmallFiles:
         finally:
             self._requests -= 1
             window.answered(sum(len(file.data) for file in came.values() if isinstance(file, SmallFile)))
+        window.storing += 1
         try:
             await self._place({batch[at]: file for at, file in came.items() if isinstance(file, SmallFile)})
         finally:
-            self._flight.window.stored(size)
+            window.storing -= 1
+            window.stored(size)
         for at, file in enumerate(batch):
             why = came.get(at)
             if why is None:

@@ -42,6 +42,8 @@ class Window:
         """Bytes that are asked for and not stored."""
         self.unanswered = 0
         """Requests that are not answered."""
+        self.storing = 0
+        """Files, and batches of small ones, that are being written."""
         self._round_trip = float("inf")
         self._rate = 0.0
         self._since = 0.0
@@ -70,9 +72,10 @@ class Window:
     def is_full(self) -> bool:
         """Whether nothing more may be asked for now.
 
-        If everything was answered something may always be: what came may wait for what did not.
+        If everything was answered and nothing is being stored, something may always be: what came waits for what did
+        not.
         """
-        return self.unanswered > 0 and self.under_way >= self.bytes
+        return self.under_way >= self.bytes and bool(self.unanswered or self.storing)
 
     def reconnected(self) -> None:
         """There is another connection, and its way may be another one."""
