@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from typing import Any
+from typing import Any, cast
 
 from OpenSSL import SSL
 from twisted.internet import reactor
@@ -20,6 +20,7 @@ from zope.interface import directlyProvides
 
 from twistedp2p import limits
 from twistedp2p.framing.network import FILES_ALPN
+from twistedp2p.framing.records import record_reader
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.framing.transport import RecordTransport
 from twistedp2p.identity.device import DeviceKey
@@ -216,6 +217,52 @@ class ReadingTests(SynchronousTestCase):
         self.reader.abortConnection()
         self.reader.dataReceived(self.encrypted(bytes(10 * RECORD)))
         self.assertEqual(len(self.inner.received), 0)
+
+
+class RecordTests(SynchronousTestCase):
+    """Reading record by record."""
+
+    def test_what_it_returns(self) -> None:
+        """Each call returns the content of one record, and nothing when none is whole, at the end, or in an error."""
+        for broken in (False, True):
+            pair = Pair()
+            pair.begin()
+            pair.pump()
+            reader, writer = pair.outer
+            connection = reader.getHandle()
+            assert connection is not None
+            following = record_reader(connection)
+            self.assertEqual(following(), b"")
+            writer.write(b"a" * RECORD + b"b" * 5)
+            pair.clock.advance(0)
+            travelling = bytearray(b"".join(pair.bare[1].writes))
+            travelling[-1] ^= broken
+            connection.bio_write(travelling[:-1])
+            self.assertEqual((following(), following()), (b"a" * RECORD, b""))
+            connection.bio_write(travelling[-1:])
+            self.assertEqual(following(), b"" if broken else b"bbbbb")
+            self.assertRaises(SSL.Error if broken else SSL.WantReadError, connection.recv, RECORD)
+            if not broken:
+                pair.bare[1].writes.clear()
+                writer.loseConnection()
+                connection.bio_write(b"".join(pair.bare[1].writes))
+                self.assertEqual(following(), b"")
+                self.assertRaises(SSL.ZeroReturnError, connection.recv, RECORD)
+
+    def test_without_the_names_of_pyopenssl(self) -> None:
+        """If pyOpenSSL does not have the names any more that this needs, pyOpenSSL is asked, and nothing is lost."""
+        self.assertEqual(record_reader(cast(Any, object()))(), b"")
+        inner = TakesMany()
+        pair = Pair(inner)
+        pair.begin()
+        pair.pump()
+        reader, writer = pair.outer
+        reader._reader = bytes
+        writer.write(bytes(range(256)) * 1000)
+        pair.clock.advance(0)
+        reader.dataReceived(b"".join(pair.bare[1].writes))
+        self.assertEqual(bytes(inner.received), bytes(range(256)) * 1000)
+        self.assertEqual(inner.takes, [16])
 
 
 class SocketTests(TestCase):

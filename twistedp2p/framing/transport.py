@@ -7,6 +7,7 @@ into records by itself, without the interpreter, which other threads use meanwhi
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from OpenSSL import SSL
@@ -26,13 +27,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistedp2p import limits
+from twistedp2p.framing.records import RECORD_BYTES, record_reader
 
 __all__ = ["RecordTransport", "StreamTransport", "TLSClientEndpoint", "write_whole"]
 
 _UNSENT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 """Linux and macOS have it."""
-_RECORD = 2**14
-"""The content of a TLS record, at most (RFC 8446, 5.1)."""
 _RECORD_ROOM = 320
 """What a record takes beside its content, at most: SSL3_RT_MAX_ENCRYPTED_OVERHEAD of OpenSSL."""
 _PARTIAL_WRITE = 1
@@ -50,6 +50,7 @@ class RecordTransport(BufferingTLSTransport):
     _descriptor: Any = None
     """The socket's, if this is on one."""
     _much = False
+    _reader: Callable[[], bytes] | None = None
 
     @property
     def waiting(self) -> int:
@@ -68,7 +69,7 @@ class RecordTransport(BufferingTLSTransport):
 
     def dataReceived(self, bytes: bytes) -> None:
         """Decrypt what came; Twisted hands every record on by itself, here many are handed on together."""
-        self._much = len(bytes) > 2 * _RECORD
+        self._much = len(bytes) > 2 * RECORD_BYTES
         super().dataReceived(bytes)
 
     def _flushReceiveBIO(self) -> None:
@@ -83,10 +84,13 @@ class RecordTransport(BufferingTLSTransport):
             return
         pieces: list[bytes] = []
         broken: Failure | None = None
-        receive = self._tlsConnection.recv
+        connection = self._tlsConnection
+        if self._reader is None:
+            self._reader = record_reader(connection)
+        pieces.extend(iter(self._reader, b""))
         try:
             while True:
-                pieces.append(receive(_RECORD))
+                pieces.append(connection.recv(RECORD_BYTES))
         except (SSL.WantReadError, SSL.ZeroReturnError):
             pass  # Twisted sees it again
         except SSL.Error:
@@ -99,7 +103,7 @@ class RecordTransport(BufferingTLSTransport):
     def _write(self, octets: bytes) -> None:
         """Encrypt `octets` in one step; what can not be done so is Twisted's."""
         connection = self.getHandle()
-        if len(octets) <= _RECORD or connection is None:
+        if len(octets) <= RECORD_BYTES or connection is None:
             super()._write(octets)
             return
         try:
@@ -108,7 +112,7 @@ class RecordTransport(BufferingTLSTransport):
             super()._write(octets)
             return
         assert self.transport is not None
-        self._send(connection.bio_read(len(octets) + (len(octets) // _RECORD + 2) * _RECORD_ROOM))
+        self._send(connection.bio_read(len(octets) + (len(octets) // RECORD_BYTES + 2) * _RECORD_ROOM))
         if sent < len(octets):
             super()._write(octets[sent:])
 

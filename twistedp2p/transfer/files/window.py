@@ -22,7 +22,9 @@ _LEAST = 4 * limits.DATA_SENT_BYTES
 _ENOUGH = 4 * limits.FILE_DATA_SENT_BYTES
 """More than this is asked for only because of round trips."""
 _SAMPLE = 0.02
-"""A rate is measured over at least this time, seconds, or over a round trip."""
+"""A rate is measured over at least this time, seconds, or over a round trip ..."""
+_FIRST_SAMPLE = 0.002
+"""... and the first one over this, so that a fast way is soon known to be one."""
 _FADING = 0.8
 """A rate that is lower than the last one counts for as much less."""
 
@@ -99,7 +101,7 @@ class Window:
         self._busy = now = self._clock.seconds()
         self._came += length
         seconds = now - self._since
-        if seconds >= max(_SAMPLE, self._round_trip):
+        if seconds >= max(_SAMPLE if self._rate else _FIRST_SAMPLE, self._round_trip):
             self._rate = max(self._came / seconds, self._rate * _FADING)
             self._since, self._came = now, 0
 
