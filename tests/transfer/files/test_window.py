@@ -38,7 +38,7 @@ def after(rate: float, round_trip: float, seconds: float = 60.0) -> tuple[Window
         asked_at, answered_at, length = under_way.pop(0)
         clock.advance(answered_at - now)
         window.began(answered_at - length / rate - asked_at)
-        window.answered(length)
+        window.answered(length, more=True)
         window.stored(length)
     return window, clock
 
@@ -50,9 +50,9 @@ def after(rate: float, round_trip: float, seconds: float = 60.0) -> tuple[Window
         (100_000, 0.1, 0.7, 1.2),
         (1_000_000, 0.05, 1.0, 1.5),
         (12_500_000, 0.02, 1.0, 3.0),  # 100 Mbit/s
-        (125_000_000, 0.0005, 2.0, 4.0),  # 1 Gbit/s nearby
+        (125_000_000, 0.0005, 1.0, 2.0),  # 1 Gbit/s nearby
         (125_000_000, 0.1, 16.0, 16.0),  # ... and far away
-        (700_000_000, 0.0005, 14.0, 16.0),
+        (700_000_000, 0.0005, 2.0, 4.0),
     ],
 )
 def test_ways(rate: float, round_trip: float, least: float, most: float) -> None:
@@ -76,11 +76,10 @@ def test_the_beginning() -> None:
         window.asked(window.range_bytes)
         asked += 1
     assert (asked, window.range_bytes) == (4, limits.DATA_SENT_BYTES)
-    assert after(700e6, 0.0005)[0].range_bytes == limits.DOWNLOAD_RANGE
 
 
-def lockstep(answer: float, store: float) -> int:
-    """Return how much is asked for if all is answered, and then stored, before more is asked for; both take seconds."""
+def lockstep(answer: float, store: float, *, more: bool = True) -> Window:
+    """Return a window when all was answered, and then stored, before more was asked for; both take so many seconds."""
     window, clock = window_of()
     for _ in range(300):
         lengths = []
@@ -90,20 +89,39 @@ def lockstep(answer: float, store: float) -> int:
         for length in lengths:
             window.began(0.0003)
             clock.advance(answer)
-            window.answered(length)
+            window.answered(length, more=more)
         clock.advance(store)
         window.stored(sum(lengths))
-    return window.bytes
+    return window
 
 
 def test_all_answered_before_more_is_asked_for() -> None:
     """A way that is quicker than whoever asks is found to be quick, although nothing is under way between."""
-    assert lockstep(answer=0.0005, store=0.0005) > 8 * MIB
+    window = lockstep(answer=0.0005, store=0.0005)
+    assert window.bytes > 8 * MIB
+    assert window.range_bytes == limits.DOWNLOAD_RANGE
 
 
 def test_a_disk_that_hesitates() -> None:
     """A disk that takes its time whatever the length is given more at a time."""
-    assert lockstep(answer=0.0005, store=0.025) > 2 * MIB
+    assert lockstep(answer=0.0005, store=0.025).bytes > 2 * MIB
+
+
+def test_nothing_more_to_ask_for() -> None:
+    """A way that is idle because all is here does not get more to do ahead."""
+    assert lockstep(answer=0.0005, store=0.0005, more=False).bytes < 3 * MIB
+
+
+def test_pauses_are_forgotten() -> None:
+    """A way that is never idle any more gets less to do ahead after some thousand answers."""
+    window = lockstep(answer=0.0005, store=0.0005)
+    before = window.bytes
+    window.asked(1)
+    for _ in range(2000):
+        window.asked(MIB)
+        window.answered(MIB, more=True)
+        window.stored(MIB)
+    assert window.bytes < before / 3
 
 
 def test_idle_time_does_not_count() -> None:
@@ -114,7 +132,7 @@ def test_idle_time_does_not_count() -> None:
         clock.advance(1)
         window.asked(4 * MIB)
         clock.advance(0.03)
-        window.answered(4 * MIB)
+        window.answered(4 * MIB, more=True)
         window.stored(4 * MIB)
     assert window.bytes > before / 2
 
@@ -134,7 +152,7 @@ def test_a_way_that_gets_slower() -> None:
     for _ in range(30):
         window.asked(65_536)
         clock.advance(65_536 / 50_000)
-        window.answered(65_536)
+        window.answered(65_536, more=True)
         window.stored(65_536)
     assert window.bytes < before / 4
 
@@ -144,9 +162,9 @@ def test_what_came_and_is_not_stored() -> None:
     window, _ = window_of(most=MIB)
     for _ in range(2):
         window.asked(MIB)
-    window.answered(MIB)
+    window.answered(MIB, more=True)
     assert window.is_full
-    window.answered(0)
+    window.answered(0, more=True)
     assert not window.is_full
     window.asked(MIB)
     assert window.is_full
@@ -159,7 +177,7 @@ def test_limits(rate: float, round_trip: float, most: int) -> None:
     window.asked(1)
     window.began(round_trip)
     clock.advance(max(1.0, round_trip))
-    window.answered(int(rate))
+    window.answered(int(rate), more=True)
     assert 0 < window.bytes <= most
     assert window.range_bytes <= limits.DOWNLOAD_RANGE
     assert window.range_bytes == limits.DATA_SENT_BYTES or window.range_bytes % limits.FILE_DATA_SENT_BYTES == 0

@@ -104,7 +104,7 @@ class RangedFiles:
             try:
                 await connection.read_range(file.path, file.entry.token, wanted.offset, wanted.length, take)
             finally:
-                window.answered(sum(map(len, pieces)))
+                window.answered(sum(map(len, pieces)), more=bool(self._flight.fair))
         except TwistedP2PError as error:
             if not self._came_in_part(file, wanted, error):
                 return

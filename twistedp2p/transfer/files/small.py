@@ -136,7 +136,8 @@ class SmallFiles:
                 came = {at: came.get(at, error) for at in range(len(batch))}
         finally:
             self._requests -= 1
-            window.answered(sum(len(file.data) for file in came.values() if isinstance(file, SmallFile)))
+            size_here = sum(len(file.data) for file in came.values() if isinstance(file, SmallFile))
+            window.answered(size_here, more=bool(self._flight.fair))
         window.storing += 1
         try:
             await self._place({batch[at]: file for at, file in came.items() if isinstance(file, SmallFile)})

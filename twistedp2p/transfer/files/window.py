@@ -14,8 +14,10 @@ __all__ = ["Pieces", "Window"]
 
 _ROUND_TRIPS = 4
 """A way brings this many round trips' worth before more is asked for ..."""
-_PAUSE = 0.02
-"""... and what it brings in this time, seconds: threads of a busy machine, and its disk, have their pauses."""
+_PAUSE = (0.001, 0.025)
+"""... and what it brings in the pauses of threads and disks, seconds: so long at least once there was one, at most."""
+_LONGER, _SHORTER = 2.0, 0.997
+"""By how much longer such pauses are thought to be when the way was idle, and by how much shorter when it was not."""
 _SECONDS = 8.0
 """Over a slow way, as much as it brings in this time."""
 _LEAST = 4 * limits.DATA_SENT_BYTES
@@ -50,6 +52,7 @@ class Window:
         self._rate = 0.0
         self._since = 0.0
         self._came = 0
+        self._pause = 0.0
         self._busy = float("-inf")
         """When something was answered or stored."""
 
@@ -59,7 +62,7 @@ class Window:
         if not self._rate or self._round_trip == float("inf"):
             return min(_LEAST, self._most)
         slow = min(max(_LEAST, self._rate * _SECONDS), _ENOUGH)
-        ahead = self._rate * (self._round_trip * _ROUND_TRIPS + _PAUSE)
+        ahead = self._rate * (self._round_trip * _ROUND_TRIPS + self._pause)
         return int(min(slow + ahead, self._most))
 
     @property
@@ -95,9 +98,14 @@ class Window:
         """The first bytes of a range came so many seconds after they were asked for."""
         self._round_trip = min(self._round_trip, seconds)
 
-    def answered(self, length: int) -> None:
-        """A request was answered, or failed, after so many bytes."""
+    def answered(self, length: int, *, more: bool) -> None:
+        """A request was answered, or failed, after so many bytes; `more`: there is more to ask for."""
         self.unanswered -= 1
+        if self.unanswered or not more:
+            self._pause *= _SHORTER
+        else:
+            # The way is idle by now, only because too little was asked for.
+            self._pause = min(max(self._pause * _LONGER, _PAUSE[0]), _PAUSE[1])
         self._busy = now = self._clock.seconds()
         self._came += length
         seconds = now - self._since
