@@ -49,6 +49,8 @@ MIB = 1024 * 1024
 SMALL_FILES = 10_000
 SMALL_BYTES = 4096
 START_SECONDS = 30.0
+KILL_SECONDS = 0.5
+"""A client that is killed has moved bytes for so long at most."""
 
 
 @frozen
@@ -64,12 +66,12 @@ class Run:
 
 @define
 class Server:
-    """A server that runs: its processes, the command that fetches, and the bytes of files that it sent so far."""
+    """A server that runs: its processes, the command that fetches, and the bytes that each client got that left."""
 
     name: str
     pids: Callable[[], list[int]]
     fetch: Callable[[str, Path], list[str]]
-    sent: Callable[[], int] = lambda: 0
+    sent: Callable[[], list[int]] = list
 
 
 def cpu_seconds(pid: int) -> float:
@@ -143,8 +145,8 @@ def our_server(root: Path, work: Path) -> Iterator[Server]:
         def fetch(what: str, to: Path) -> list[str]:
             return [str(BIN / "twistedp2p"), "get", f"@{invite}", what, "--to", str(to)]
 
-        def sent() -> int:
-            return sum(map(int, re.findall(r"left; (\d+) bytes", (work / "server.log").read_text())))
+        def sent() -> list[int]:
+            return list(map(int, re.findall(r"left; (\d+) bytes", (work / "server.log").read_text())))
 
         yield Server("twistedp2p", lambda: [process.pid], fetch, sent)
 
@@ -271,47 +273,50 @@ def compare(ours: Server, theirs: Server | None, what: str, root: Path, work: Pa
 
 
 def resume(ours: Server, what: str, root: Path, work: Path, kills: int) -> None:
-    """Kill the client at random moments and start it again until all is there; print what came twice.
+    """Kill the client at random moments of whole downloads, start it again each time, and print what came twice.
 
-    What came twice of what was here is known from what the last run says that it found and fetched. What was on its way
-    when the client was killed is what the server sent beyond the size of the file, by what it logs of each connection:
+    Of what was here: by what the last run of a download says that it found and fetched. Of what was on its way when the
+    client was killed: by what the server logs to have sent over that connection, beyond what the part grew by; that are
     bytes that it had given to TLS, whether they left or not.
     """
     print(f"\n== {what}, killed {kills} times ==", flush=True)
     to = work / "to"
-    shutil.rmtree(to, ignore_errors=True)
-    to.mkdir()
     command = [*ours.fetch(what, to), "--json"]
     print("$", " ".join(command), flush=True)
-    size = (root / what).stat().st_size
     generator = random.Random(1)
-    before = ours.sent()
-    killed, kept, lost = 0, 0, []
-    while killed < kills:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + START_SECONDS
-        while part_bytes(to) <= kept and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.001)
-        time.sleep(generator.random() * 0.05)
-        process.send_signal(signal.SIGKILL)
-        if process.wait() != -signal.SIGKILL:
-            break  # it was quicker
-        killed += 1
-        lost.append(part_bytes(to))
-        kept = lost[-1]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    end_of_it = events[-1]
-    same(root / what, to / what)
+    size = (root / what).stat().st_size
+    on_way: list[int] = []
+    again = downloads = 0
+    while len(on_way) < kills:
+        shutil.rmtree(to, ignore_errors=True)
+        to.mkdir()
+        downloads += 1
+        kept = 0
+        while True:
+            sent = ours.sent()
+            with (work / "events").open("w") as events:
+                process = subprocess.Popen(command, stdout=events, stderr=subprocess.DEVNULL)
+                end = time.monotonic() + START_SECONDS
+                while part_bytes(to) <= kept and process.poll() is None and time.monotonic() < end:
+                    time.sleep(0.001)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(generator.random() * KILL_SECONDS if len(on_way) < kills else None)
+                process.send_signal(signal.SIGKILL)
+                status = process.wait()
+            here = part_bytes(to) if status else size
+            while len(ours.sent()) == len(sent) and time.monotonic() < end:
+                time.sleep(0.01)
+            if not status:
+                break
+            on_way.append(ours.sent()[-1] - (here - kept))
+            kept = here
+        last = json.loads((work / "events").read_text().splitlines()[-1])
+        again += last["bytes_resumed"] + last["bytes_moved"] - size
+        same(root / what, to / what)
     print(
-        f"killed {killed} times with {', '.join(f'{one / MIB:.0f}' for one in lost)} MiB here; then it went on at "
-        f"{end_of_it['bytes_resumed']:,} of {size:,} bytes and fetched {end_of_it['bytes_moved']:,}: "
-        f"{end_of_it['bytes_resumed'] + end_of_it['bytes_moved'] - size:,} bytes of what was here came again"
+        f"killed {len(on_way)} times in {downloads} downloads: {again:,} bytes of what was here came again\n"
+        f"on its way at a kill, to be sent again: {sum(on_way) / kills:,.0f} bytes on average, {max(on_way):,} at most"
     )
-    time.sleep(0.5)  # the server hears of the end of the last one
-    if killed:
-        twice = (ours.sent() - before - size) / killed
-        print(f"on its way at a kill: {twice:,.0f} bytes on average, which the server sends again")
 
 
 def part_bytes(to: Path) -> int:

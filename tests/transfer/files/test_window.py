@@ -47,12 +47,12 @@ def after(rate: float, round_trip: float, seconds: float = 60.0) -> tuple[Window
     ("rate", "round_trip", "least", "most"),
     [
         (4_000, 0.3, 0.2, 0.5),  # a mobile phone whose volume is used up
-        (100_000, 0.1, 0.7, 1.2),
-        (1_000_000, 0.05, 1.0, 1.5),
-        (12_500_000, 0.02, 1.0, 3.0),  # 100 Mbit/s
-        (125_000_000, 0.0005, 1.0, 2.0),  # 1 Gbit/s nearby
+        (100_000, 0.1, 0.7, 0.8),
+        (1_000_000, 0.05, 0.7, 0.8),
+        (12_500_000, 0.02, 0.9, 1.0),  # 100 Mbit/s
+        (125_000_000, 0.0005, 0.7, 0.8),  # 1 Gbit/s nearby
         (125_000_000, 0.1, 16.0, 16.0),  # ... and far away
-        (700_000_000, 0.0005, 2.0, 4.0),
+        (700_000_000, 0.0005, 1.0, 3.0),
     ],
 )
 def test_ways(rate: float, round_trip: float, least: float, most: float) -> None:

@@ -14,19 +14,22 @@ __all__ = ["Pieces", "Window"]
 
 _ROUND_TRIPS = 4
 """A way brings this many round trips' worth before more is asked for ..."""
-_PAUSE = (0.001, 0.025)
+_PAUSE = (0.001, 0.05)
 """... and what it brings in the pauses of threads and disks, seconds: so long at least once there was one, at most."""
 _LONGER, _SHORTER = 2.0, 0.997
-"""By how much longer such pauses are thought to be when the way was idle, and by how much shorter when it was not."""
+"""By how much longer such pauses are thought to be when the way was idle, and how much shorter when it was not."""
 _SECONDS = 8.0
 """Over a slow way, as much as it brings in this time."""
 _LEAST = 4 * limits.DATA_SENT_BYTES
-_ENOUGH = 4 * limits.FILE_DATA_SENT_BYTES
-"""More than this is asked for only because of round trips."""
+_ENOUGH = 3 * limits.FILE_DATA_SENT_BYTES
+"""More than this is asked for only because of round trips and pauses; it is less than the longest chunk of a share's
+file of 1 GiB."""
 _SAMPLE = 0.02
 """A rate is measured over at least this time, seconds, or over a round trip ..."""
 _FIRST_SAMPLE = 0.002
 """... and the first one over this, so that a fast way is soon known to be one."""
+_SAMPLES = 3
+"""Before so many it is the beginning, when little is asked for anyway."""
 _FADING = 0.8
 """A rate that is lower than the last one counts for as much less."""
 
@@ -52,23 +55,24 @@ class Window:
         self._rate = 0.0
         self._since = 0.0
         self._came = 0
+        self._samples = 0
         self._pause = 0.0
         self._busy = float("-inf")
         """When something was answered or stored."""
 
     @property
     def bytes(self) -> int:
-        """How many bytes may be asked for and not stored; a range may go beyond it."""
+        """How many bytes may be asked for and not stored."""
         if not self._rate or self._round_trip == float("inf"):
             return min(_LEAST, self._most)
         slow = min(max(_LEAST, self._rate * _SECONDS), _ENOUGH)
         ahead = self._rate * (self._round_trip * _ROUND_TRIPS + self._pause)
-        return int(min(slow + ahead, self._most))
+        return int(min(max(slow, ahead), self._most))
 
     @property
     def range_bytes(self) -> int:
-        """How many bytes are asked for at a time: a quarter, as whole frames of whole TLS records."""
-        frames = self.bytes // (4 * limits.FILE_DATA_SENT_BYTES)
+        """How many bytes are asked for at a time: a third, as whole frames of whole TLS records."""
+        frames = self.bytes // (3 * limits.FILE_DATA_SENT_BYTES)
         if not frames:
             return limits.DATA_SENT_BYTES
         return min(frames * limits.FILE_DATA_SENT_BYTES, limits.DOWNLOAD_RANGE)
@@ -80,11 +84,11 @@ class Window:
         If everything was answered and nothing is being stored, something may always be: what came waits for what did
         not.
         """
-        return self.under_way >= self.bytes and bool(self.unanswered or self.storing)
+        return self.under_way + self.range_bytes > self.bytes and bool(self.unanswered or self.storing)
 
     def reconnected(self) -> None:
         """There is another connection, and its way may be another one."""
-        self._round_trip, self._rate = float("inf"), 0.0
+        self._round_trip, self._rate, self._samples, self._pause = float("inf"), 0.0, 0, 0.0
 
     def asked(self, length: int) -> None:
         """So many bytes were asked for."""
@@ -103,7 +107,7 @@ class Window:
         self.unanswered -= 1
         if self.unanswered or not more:
             self._pause *= _SHORTER
-        else:
+        elif self._samples >= _SAMPLES:
             # The way is idle by now, only because too little was asked for.
             self._pause = min(max(self._pause * _LONGER, _PAUSE[0]), _PAUSE[1])
         self._busy = now = self._clock.seconds()
@@ -111,6 +115,7 @@ class Window:
         seconds = now - self._since
         if seconds >= max(_SAMPLE if self._rate else _FIRST_SAMPLE, self._round_trip):
             self._rate = max(self._came / seconds, self._rate * _FADING)
+            self._samples += 1
             self._since, self._came = now, 0
 
     def stored(self, length: int) -> None:
