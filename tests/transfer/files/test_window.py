@@ -117,7 +117,7 @@ def test_pauses_are_forgotten() -> None:
     window = lockstep(answer=0.0005, store=0.0005)
     before = window.bytes
     window.asked(1)
-    for _ in range(2000):
+    for _ in range(8000):
         window.asked(MIB)
         window.answered(MIB, more=True)
         window.stored(MIB)

@@ -16,7 +16,7 @@ _ROUND_TRIPS = 4
 """A way brings this many round trips' worth before more is asked for ..."""
 _PAUSE = (0.001, 0.05)
 """... and what it brings in the pauses of threads and disks, seconds: so long at least once there was one, at most."""
-_LONGER, _SHORTER = 2.0, 0.997
+_LONGER, _SHORTER = 2.0, 0.999
 """By how much longer such pauses are thought to be when the way was idle, and how much shorter when it was not."""
 _SECONDS = 8.0
 """Over a slow way, as much as it brings in this time."""
