@@ -8,7 +8,7 @@ DATA_BYTES = 64 * 1024
 DATA_SENT_BYTES = DATA_BYTES - 9
 """Content in one Data frame as it is sent: with its header the frame is four whole TLS records, not a bit more."""
 FILE_DATA_BYTES = 256 * 1024
-"""Content in one Data frame where named files move, which costs a tenth less time; who asks over a slow link asks for
+"""Content in one Data frame where named files move, which takes 7 % less time; who asks over a slow link asks for
 less. At LOWEST_RATE it comes within FILES_PUT_IDLE."""
 FILE_DATA_SENT_BYTES = FILE_DATA_BYTES - 9
 """As much is sent in one: sixteen whole TLS records."""

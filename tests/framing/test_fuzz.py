@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +24,8 @@ from twistedp2p.framing.calls import CALLS, Answer, Ask
 from twistedp2p.framing.frames import LinkState
 from twistedp2p.messages import Blobs, Cancel, Done, Failed, Goodbye, Refused
 
+S = TypeVar("S", bytes, list[bytes])
+
 LONG = Blobs(1, True, (bytes(limits.RECORD_BYTES),))
 MESSAGES = st.lists(
     st.sampled_from([*(m for m in TRACKER_SAMPLES if not isinstance(m, (Goodbye, Refused))), LONG]), max_size=8
@@ -42,24 +44,13 @@ CALL_MESSAGES = st.one_of(
 )
 
 
-def pieces(data: bytes, sizes: list[int]) -> list[bytes]:
-    """Cut bytes to pieces of these sizes, over and over."""
-    found: list[bytes] = []
+def pieces(data: S, sizes: list[int]) -> list[S]:
+    """Cut bytes, or a list, to pieces of these sizes, over and over."""
+    found: list[S] = []
     at = 0
     while at < len(data):
         size = sizes[len(found) % len(sizes)]
         found.append(data[at : at + size])
-        at += size
-    return found
-
-
-def grouped(items: list[bytes], sizes: list[int]) -> list[list[bytes]]:
-    """Put so many items together, over and over."""
-    found: list[list[bytes]] = []
-    at = 0
-    while at < len(items):
-        size = sizes[len(found) % len(sizes)]
-        found.append(items[at : at + size])
         at += size
     return found
 
@@ -107,7 +98,7 @@ class FrameTests(SynchronousTestCase):
         one, other = self.proven(), self.proven()
         cut = pieces(framed(*messages), cuts)
         hold: Deferred[None] = Deferred()
-        for number, group in enumerate(grouped(cut, groups)):
+        for number, group in enumerate(pieces(cut, groups)):
             if number in holds:
                 other.hold_reading(hold)
             other.pieces_received(group)
@@ -125,7 +116,7 @@ class FrameTests(SynchronousTestCase):
     def test_any_bytes(self, messages: list[object], data: bytes, cuts: list[int], groups: list[int]) -> None:
         """After any messages any bytes may come: what was said before is heard, and no error escapes."""
         protocol = self.proven()
-        for group in grouped(pieces(framed(*messages) + data, cuts), groups):
+        for group in pieces(pieces(framed(*messages) + data, cuts), groups):
             if len(group) > 1:
                 protocol.pieces_received(group)
             else:
