@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from twistedp2p.limits import LARGE_BLOCK_BYTES
+from twistedp2p.limits import LARGE_BLOCK_BYTES, MOVING_BLOCK_BYTES
 
 _MEASURE = """
 import ctypes, sys
@@ -50,9 +50,10 @@ _KEEP = """
 import sys
 from twistedp2p.disk.memory import keep_free_memory
 resident = lambda: int(open("/proc/self/statm").read().split()[1])
+size = int(sys.argv[2])
 if sys.argv[1] == "set":
-    assert keep_free_memory()
-blocks = [bytearray(b"x" * 65536) for _ in range(64)]
+    assert keep_free_memory(int(sys.argv[3]))
+blocks = [bytearray(b"x" * size) for _ in range(4 * 1024 * 1024 // size)]
 full = resident()
 del blocks
 print(full - resident() > 512)  # pages: half of what the blocks had
@@ -60,8 +61,18 @@ print(full - resident() > 512)  # pages: half of what the blocks had
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo"), reason="not the GNU C library")
-@pytest.mark.parametrize(("setting", "given_back"), [("unset", True), ("set", False)])
-def test_buffers_are_kept(setting: str, given_back: bool) -> None:
-    """A program that uses buffers again and again may keep their memory when they are free."""
-    done = subprocess.run([sys.executable, "-c", _KEEP, setting], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize(
+    ("setting", "size", "block", "given_back"),
+    [
+        ("unset", 65536, 0, True),
+        ("set", 65536, LARGE_BLOCK_BYTES, False),
+        ("set", 2 * LARGE_BLOCK_BYTES, LARGE_BLOCK_BYTES, True),
+        ("set", 2 * LARGE_BLOCK_BYTES, MOVING_BLOCK_BYTES, False),
+        ("set", MOVING_BLOCK_BYTES, MOVING_BLOCK_BYTES, True),
+    ],
+)
+def test_buffers_are_kept(setting: str, size: int, block: int, given_back: bool) -> None:
+    """A program that uses buffers again and again may keep their memory when they are free, up to a size."""
+    words = [sys.executable, "-c", _KEEP, setting, str(size), str(block)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(given_back)

@@ -312,6 +312,8 @@ LARGE_BLOCK_BYTES = 128 * 1024
 """Blocks of memory from this size on go back to the system when they are freed: pieces and chunks of large files."""
 KEPT_FREE_BYTES = 16 * 1024 * 1024
 """Free memory that a program of many short-lived buffers keeps: as many as are in use at once, and little beside it."""
+MOVING_BLOCK_BYTES = 2 * 1024 * 1024
+"""Where named files move, blocks up to this size are short-lived buffers: reads of a socket, frames, ranges."""
 SOCKET_PATH_BYTES = 103
 """Longest path of a UNIX socket that every system takes: Linux takes 107 bytes, macOS 103."""
 CHECK_SECONDS = 15.0

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
 from twistedp2p.cli.interruptible import NOTHING, run_to_end
+from twistedp2p.disk.memory import keep_free_memory
 from twistedp2p.errors import BadInvite, NoSuchFile, ProtocolViolation, TwistedP2PError
 from twistedp2p.framing.network import Network
 from twistedp2p.framing.tls import TLSNetwork
@@ -20,7 +21,7 @@ from twistedp2p.identity.codes import Place
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.files_code import FilesInvite
 from twistedp2p.identity.given import given_text
-from twistedp2p.limits import FILES_PATIENCE
+from twistedp2p.limits import FILES_PATIENCE, MOVING_BLOCK_BYTES
 from twistedp2p.paths import RelPath
 from twistedp2p.transfer.files.client import FilesClient, Make, Server, is_passing
 from twistedp2p.transfer.files.connection import FilesConnection
@@ -164,6 +165,7 @@ def with_server(
         finally:
             client.close()
 
+    keep_free_memory(MOVING_BLOCK_BYTES)
     run_to_end(main, nothing=NOTHING)
 
 

@@ -17,10 +17,12 @@ from twisted.internet.task import LoopingCall
 from twistedp2p.cli.interruptible import run_to_end
 from twistedp2p.cli.sending import Offered, Sending
 from twistedp2p.cli.words import count, shown, size
+from twistedp2p.disk.memory import keep_free_memory
 from twistedp2p.errors import HomeUnusable
 from twistedp2p.framing.addresses import Advertised
 from twistedp2p.home import Home
 from twistedp2p.identity.invite import TrackerAddress
+from twistedp2p.limits import MOVING_BLOCK_BYTES
 
 __all__ = ["command"]
 
@@ -67,6 +69,7 @@ def command(
         many,
     )
     told = _Told(as_json, quiet)
+    keep_free_memory(MOVING_BLOCK_BYTES)
     run_to_end(lambda reactor: _send(reactor, wish, told))
 
 

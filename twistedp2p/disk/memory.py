@@ -26,13 +26,14 @@ def give_back_memory() -> bool:
     return _set(_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
 
 
-def keep_free_memory() -> bool:
+def keep_free_memory(block_bytes: int = LARGE_BLOCK_BYTES) -> bool:
     """Let `KEPT_FREE_BYTES` at the end of the heap stay when they are free; return whether that can be had.
 
-    By default glibc keeps 128 KiB. A program that reads into a buffer of 64 KiB and frees it, again and again, would
-    have its pages taken away and given back, all zero, for every read: a third of its time. Programs call it, as above.
+    Blocks shorter than `block_bytes` are taken from the heap. By default glibc keeps 128 KiB, or twice the longest
+    block that it gave back so far. A program that reads into a buffer and frees it, again and again, would have its
+    pages taken away and given back, all zero, for every read: a third of its time. Programs call it, as above.
     """
-    return _set(_TRIM_THRESHOLD, KEPT_FREE_BYTES)
+    return _set(_TRIM_THRESHOLD, KEPT_FREE_BYTES) and _set(_MMAP_THRESHOLD, block_bytes)
 
 
 def _set(name: int, value: int) -> bool:

@@ -9,12 +9,13 @@ from typing import ClassVar
 from twisted.application.service import IService
 from twisted.python.usage import UsageError
 
+from twistedp2p.disk.memory import keep_free_memory
 from twistedp2p.errors import BadInvite, TwistedP2PError
 from twistedp2p.framing.addresses import Advertised
 from twistedp2p.framing.steady import keep_steady
 from twistedp2p.home import Home
 from twistedp2p.identity.codes import Place
-from twistedp2p.limits import FILES_PORT
+from twistedp2p.limits import FILES_PORT, MOVING_BLOCK_BYTES
 from twistedp2p.tap.command_line import ServiceOptions, address, global_reactor, path
 from twistedp2p.tap.starting import OneSentenceService, in_one_sentence
 from twistedp2p.transfer.files.service import FileServerService, FilesKeys
@@ -64,6 +65,7 @@ class Options(ServiceOptions):
 
 def makeService(options: Options) -> IService:
     """Return the file server; raises `CannotStart` if the folder or the state folder can not be used."""
+    keep_free_memory(MOVING_BLOCK_BYTES)
     reactor = global_reactor()
     keep_steady(reactor)
     advertise = options["advertise"]
