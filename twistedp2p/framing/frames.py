@@ -13,7 +13,7 @@ This module knows no message but `Refused`, and checks no proof; the conversatio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from enum import Enum
 from typing import Any, cast
 
@@ -28,6 +28,7 @@ from zope.interface import implementer
 from twistedp2p import limits
 from twistedp2p.errors import BadProof, NoCommonVersion, ProtocolViolation, TwistedP2PError, UnknownType, error_to_code
 from twistedp2p.framing.alarm import Alarm
+from twistedp2p.framing.long_frame import LongFrame
 from twistedp2p.framing.network import Network
 from twistedp2p.framing.output import PREFIX, Output
 from twistedp2p.identity.proof import Channel
@@ -36,8 +37,6 @@ from twistedp2p.wire import Codec
 
 __all__ = ["NO_VERSION", "FrameProtocol", "LinkState"]
 
-_PIECES = 64
-"""Pieces of one frame that are kept as they came; what comes byte by byte must not take many times its size."""
 NO_VERSION = "no application protocol"
 """What OpenSSL calls the alert of a server that speaks none of the versions offered (RFC 7301)."""
 
@@ -90,8 +89,7 @@ class FrameProtocol(Int32StringReceiver):
         self._received = 0
         self._parsing = False
         self._held = 0
-        self._wanted = 0
-        self._held_back: list[bytes] = []
+        self._long = LongFrame()
         self._most_streams = most_streams
         self._output: Output
         self._deadline = Alarm(self.clock, lambda: self.abort("no handshake and proof in time"))
@@ -228,59 +226,54 @@ class FrameProtocol(Int32StringReceiver):
         self.secured(channel)
 
     def dataReceived(self, data: bytes) -> None:
-        """Take bytes unless the connection is closing.
-
-        The pieces of a long frame are put together when the last is here: Twisted's buffer would be copied for each.
-        """
+        """Take bytes unless the connection is closing."""
         if self._deaf:
             return
-        self._received += len(data)
-        self._incomplete += len(data)
+        self._count(len(data))
+        self._take(data)
+
+    def get_buffer(self) -> memoryview | None:
+        """Return where the next bytes may be written without another copy; None if `dataReceived` shall have them.
+
+        This and `buffer_updated` are what asyncio's `BufferedProtocol` calls so.
+        """
+        return None if self.paused or self._deaf else self._long.room(at_start=not self._incomplete)
+
+    def buffer_updated(self, length: int) -> None:
+        """So many bytes came and were written where `get_buffer` said."""
+        self._count(length)
+        self._take(self._long.filled(length))
+
+    def _count(self, length: int) -> None:
+        self._received += length
+        self._incomplete += length
         self.heard_at = self.clock.seconds()
-        if self._incomplete < self._wanted and len(self._held_back) < _PIECES:
-            self._held_back.append(data)
-            return
-        if self._held_back:
-            data = b"".join((*self._held_back, data))
-            self._held_back.clear()
+
+    def _take(self, data: bytes) -> None:
+        """Hand on the frames that are whole with these bytes, and put aside the beginning of one that is not."""
         self._parsing = True
         try:
-            if self._wanted and len(data) == self._wanted and not self.paused:
-                self.stringReceived(memoryview(data)[PREFIX:])
-            else:
+            if self._long.is_begun:
+                data = self._long.take(data)
+                frame = self._long.whole()
+                if frame is not None and self.paused:
+                    data = b"".join((frame, data))
+                elif frame is not None:
+                    self.stringReceived(frame[PREFIX:])
+            if (data or self._unprocessed) and not (self._long.is_begun or self._deaf):
                 super().dataReceived(data)
         finally:
             self._parsing = False
-        self._wanted = 0
         if self._incomplete and not self._deaf:
             self._hold_back()
-
-    def pieces_received(self, pieces: Sequence[bytes]) -> None:
-        """Take many pieces, each as `dataReceived` does; what is within a long frame is only put aside."""
-        at = 0
-        while at < len(pieces) and not self._deaf:
-            first, size = at, self._incomplete
-            end = min(len(pieces), first + _PIECES - len(self._held_back))
-            while at < end and size + len(pieces[at]) < self._wanted:
-                size += len(pieces[at])
-                at += 1
-            if at > first:
-                self._held_back += pieces[first:at]
-                self._received += size - self._incomplete
-                self._incomplete = size
-                self.heard_at = self.clock.seconds()
-            if at < len(pieces):
-                self.dataReceived(pieces[at])
-                at += 1
 
     def _hold_back(self) -> None:
         """Part of a frame is here: see that the rest comes, and put what is here aside until then."""
         if not self._too_slow.is_set:
             self._watch_rate()
-        if self._incomplete >= PREFIX and not self.paused:
+        if len(self._unprocessed) >= PREFIX and not self.paused:
             begun, self._unprocessed = self._unprocessed, b""
-            self._wanted = PREFIX + int.from_bytes(begun[:PREFIX], "big")
-            self._held_back.append(begun)
+            self._long.begin(begun)
 
     def resumeProducing(self) -> None:
         """Read on. Twisted's would read the same bytes again if a message that is being handed on asked for it."""

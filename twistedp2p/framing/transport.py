@@ -7,7 +7,6 @@ into records by itself, without the interpreter, which other threads use meanwhi
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from typing import Any
 
 from OpenSSL import SSL
@@ -23,11 +22,10 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.tcp import Connection
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistedp2p import limits
-from twistedp2p.framing.records import RECORD_BYTES, record_reader
+from twistedp2p.framing.records import RECORD_BYTES, Records
 
 __all__ = ["RecordTransport", "StreamTransport", "TLSClientEndpoint", "write_whole"]
 
@@ -50,7 +48,7 @@ class RecordTransport(BufferingTLSTransport):
     _descriptor: Any = None
     """The socket's, if this is on one."""
     _much = False
-    _reader: Callable[[], bytes] | None = None
+    _records: Records | None = None
 
     @property
     def waiting(self) -> int:
@@ -78,27 +76,25 @@ class RecordTransport(BufferingTLSTransport):
         super()._flushReceiveBIO()
 
     def _hand_on(self) -> None:
-        """Hand all records on that are whole to a protocol that takes them together."""
-        take = getattr(self.wrappedProtocol, "pieces_received", None)
-        if take is None or self._lostTLSConnection:
+        """Let a protocol that has a place for long frames find all records there that are here."""
+        protocol: Any = self.wrappedProtocol
+        get_buffer = getattr(protocol, "get_buffer", None)
+        if get_buffer is None:
             return
-        pieces: list[bytes] = []
-        broken: Failure | None = None
-        connection = self._tlsConnection
-        if self._reader is None:
-            self._reader = record_reader(connection)
-        pieces.extend(iter(self._reader, b""))
-        try:
-            while True:
-                pieces.append(connection.recv(RECORD_BYTES))
-        except (SSL.WantReadError, SSL.ZeroReturnError):
-            pass  # Twisted sees it again
-        except SSL.Error:
-            broken = Failure()
-        if pieces and not self._aborted:
-            take(pieces)
-        if broken is not None:
-            self._tlsShutdownFinished(broken)
+        if self._records is None:
+            self._records = Records(self._tlsConnection)
+        while not (self._aborted or self._lostTLSConnection):
+            room = get_buffer()
+            if room is None:
+                record = self._records.next()
+                if not record:
+                    break
+                protocol.dataReceived(record)
+            else:
+                length = self._records.read_into(room)
+                if not length:
+                    break
+                protocol.buffer_updated(length)
 
     def _write(self, octets: bytes) -> None:
         """Encrypt `octets` in one step; what can not be done so is Twisted's."""
