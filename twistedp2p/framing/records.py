@@ -1,4 +1,4 @@
-"""Reading TLS records from OpenSSL with as little Python for each as can be.
+"""Getting TLS records into OpenSSL and out of it with as little Python, and as few copies, as can be.
 
 A long transfer is tens of thousands of records of 16 KiB. What pyOpenSSL does around each of them, a new buffer, a copy
 and the search for an error, takes a tenth of the time of all, and it has no public way around that. So names of its own
@@ -29,7 +29,7 @@ def new_buffer(length: int) -> memoryview:
 
 
 class Records:
-    """The records that came over a connection, and that OpenSSL has not handed out yet.
+    """The records of one connection: those that came, and those that are to leave.
 
     Both ways to read return nothing when no whole record is here, and when the connection has ended or is broken:
     `connection.recv` then says what it is.
@@ -54,6 +54,15 @@ class Records:
         while at < length and (more := read(ssl, to + at, length - at)) > 0:
             at += more
         return at
+
+    def encrypted(self, most: int) -> memoryview:
+        """Return the records that were written and are to leave, at most so many bytes; some must be there."""
+        bio = getattr(self._connection, "_from_ssl", None)
+        if not self._is_direct or bio is None or not hasattr(_lib, "BIO_read"):
+            return memoryview(self._connection.bio_read(most))
+        room = new_buffer(most)
+        length: int = _lib.BIO_read(bio, _ffi.from_buffer(room), most)
+        return room[: max(length, 0)]
 
     def _read(self, room: memoryview) -> int:
         """Write the content of one record, or as much of it as there is room for; return its length."""

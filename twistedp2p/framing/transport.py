@@ -56,6 +56,13 @@ class RecordTransport(BufferingTLSTransport):
         found = self._descriptor
         return 0 if found is None else len(found.dataBuffer) - found.offset + found._tempDataLen
 
+    @property
+    def _here(self) -> Records:
+        """What came and what is to leave, in OpenSSL."""
+        if self._records is None:
+            self._records = Records(self._tlsConnection)
+        return self._records
+
     def makeConnection(self, transport: ITransport) -> None:
         """Send at once what is written."""
         if isinstance(transport, FileDescriptor):
@@ -81,17 +88,16 @@ class RecordTransport(BufferingTLSTransport):
         get_buffer = getattr(protocol, "get_buffer", None)
         if get_buffer is None:
             return
-        if self._records is None:
-            self._records = Records(self._tlsConnection)
+        records = self._here
         while not (self._aborted or self._lostTLSConnection):
             room = get_buffer()
             if room is None:
-                record = self._records.next()
+                record = records.next()
                 if not record:
                     break
                 protocol.dataReceived(record)
             else:
-                length = self._records.read_into(room)
+                length = records.read_into(room)
                 if not length:
                     break
                 protocol.buffer_updated(length)
@@ -107,22 +113,20 @@ class RecordTransport(BufferingTLSTransport):
         except SSL.Error:  # the handshake is under way, or the connection is broken
             super()._write(octets)
             return
-        assert self.transport is not None
-        self._send(connection.bio_read(len(octets) + (len(octets) // RECORD_BYTES + 2) * _RECORD_ROOM))
+        self._send(self._here.encrypted(len(octets) + (len(octets) // RECORD_BYTES + 2) * _RECORD_ROOM))
         if sent < len(octets):
             super()._write(octets[sent:])
 
-    def _send(self, encrypted: bytes) -> None:
+    def _send(self, encrypted: memoryview) -> None:
         """Give bytes to the socket now, unless others wait: that saves a copy, and a turn of the reactor."""
         assert self.transport is not None
         descriptor = self._descriptor
-        if descriptor is None or self.waiting or not descriptor.connected or descriptor.disconnecting:
-            self.transport.write(encrypted)
-            return
-        sent = descriptor.writeSomeData(encrypted)
+        sent: object = 0
+        if descriptor is not None and not self.waiting and descriptor.connected and not descriptor.disconnecting:
+            sent = descriptor.writeSomeData(encrypted)
         if sent != len(encrypted):
             # An error instead of a number is for the transport to find again, and to end the connection.
-            self.transport.write(encrypted[sent:] if isinstance(sent, int) else encrypted)
+            self.transport.write(bytes(encrypted[sent:] if isinstance(sent, int) else encrypted))
 
 
 class StreamTransport(RecordTransport):
