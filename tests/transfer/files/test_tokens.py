@@ -34,6 +34,23 @@ def test_in_order() -> None:
     assert found == [None] * 15 + [content_id_of(data)]
 
 
+def test_the_first_piece_is_late() -> None:
+    """Several threads read: the second piece may be there before the first, or even the eighth."""
+    data = bytes(range(256))
+    for first in (1, 8):
+        hashes = HashesUnderWay()
+        order = [first, *(number for number in range(16) if number != first)]
+        found = [hashes.read(b"token", 256, 16 * number, data[16 * number :][:16]) for number in order]
+        assert found == [None] * 15 + [content_id_of(data)]
+
+
+def test_only_the_end_is_read() -> None:
+    """Who goes on with the end of a file makes nothing be kept of it."""
+    hashes = HashesUnderWay()
+    assert hashes.read(b"token", 256, 9 * 16, bytes(16)) is None
+    assert not hashes._files
+
+
 def test_many_files() -> None:
     """Of many files that are read at the same time only some are hashed, and those are right."""
     hashes = HashesUnderWay(most=2)

@@ -75,8 +75,8 @@ class HashesUnderWay:
         with self._lock:
             hashing = self._files.get(token)
             if hashing is None:
-                if offset:
-                    return None
+                if offset and (offset > self._LATE * len(data) or len(self._files) == self._most):
+                    return None  # it was not read from the first byte, or is none of those that are hashed
                 hashing = self._files[token] = _Hashing()
                 while len(self._files) > self._most:
                     self._files.popitem(last=False)
