@@ -237,12 +237,13 @@ class FrameProtocol(Int32StringReceiver):
 
         This and `buffer_updated` are what asyncio's `BufferedProtocol` calls so.
         """
-        return None if self.paused or self._deaf else self._long.room(at_start=not self._incomplete)
+        return None if self.paused or self._deaf else self._long.room()
 
     def buffer_updated(self, length: int) -> None:
         """So many bytes came and were written where `get_buffer` said."""
         self._count(length)
-        self._take(self._long.filled(length))
+        self._long.filled(length)
+        self._take(b"")
 
     def _count(self, length: int) -> None:
         self._received += length
@@ -254,18 +255,31 @@ class FrameProtocol(Int32StringReceiver):
         self._parsing = True
         try:
             if self._long.is_begun:
-                data = self._long.take(data)
-                frame = self._long.whole()
-                if frame is not None and self.paused:
-                    data = b"".join((frame, data))
-                elif frame is not None:
-                    self.stringReceived(frame[PREFIX:])
-            if (data or self._unprocessed) and not (self._long.is_begun or self._deaf):
+                data = self._take_rest(data)
+            if self._is_beginning(data):
+                self._unprocessed = data
+            elif data or self._unprocessed:
                 super().dataReceived(data)
         finally:
             self._parsing = False
         if self._incomplete and not self._deaf:
             self._hold_back()
+
+    def _take_rest(self, data: bytes) -> bytes:
+        """Hand on the long frame, if it is whole with these bytes; return those that are still to be parsed."""
+        data = self._long.take(data)
+        frame = self._long.whole()
+        if frame is not None and self.paused:
+            return b"".join((frame, data))
+        if frame is not None:
+            self.stringReceived(frame[PREFIX:])
+        return b"" if self._deaf else data
+
+    def _is_beginning(self, data: bytes) -> bool:
+        """Whether this is the beginning of one frame: then Twisted need not copy and look through it."""
+        if self._unprocessed or self.paused or len(data) < PREFIX:
+            return False
+        return len(data) - PREFIX < int.from_bytes(data[:PREFIX], "big") <= self.MAX_LENGTH
 
     def _hold_back(self) -> None:
         """Part of a frame is here: see that the rest comes, and put what is here aside until then."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from twistedp2p.framing.output import PREFIX
-from twistedp2p.framing.records import RECORD_BYTES, new_buffer
+from twistedp2p.framing.records import new_buffer
 
 __all__ = ["LongFrame"]
-
-_LONG = 2 * RECORD_BYTES
-"""After a frame longer than this, another as long is expected: in a long transfer nearly all have one length."""
 
 
 class LongFrame:
@@ -17,18 +14,16 @@ class LongFrame:
     def __init__(self) -> None:
         self._buffer: memoryview | None = None
         self._filled = 0
-        self._expected = 0
-        self._is_guess = False
 
     @property
     def is_begun(self) -> bool:
         """Whether a part of a frame is here."""
-        return self._filled > 0
+        return self._buffer is not None
 
     def begin(self, start: bytes) -> None:
-        """Begin a frame; `start` has its prefix at least."""
+        """Begin a frame; `start` has its prefix at least, and not all of it."""
         self._buffer = new_buffer(PREFIX + int.from_bytes(start[:PREFIX], "big"))
-        self._is_guess = False
+        self._filled = 0
         self.take(start)
 
     def take(self, data: bytes) -> bytes:
@@ -40,36 +35,18 @@ class LongFrame:
         self._filled += len(fitting)
         return data[room:]
 
-    def room(self, *, at_start: bool) -> memoryview | None:
-        """Return where the next bytes of the frame may be written; `filled` is called then.
+    def room(self) -> memoryview | None:
+        """Return where the next bytes of the frame may be written, `filled` is called then; None if there is none."""
+        return None if self._buffer is None else self._buffer[self._filled :]
 
-        `at_start`: the next byte that comes is the first of a frame. None if no frame is begun or expected.
-        """
-        if self._buffer is None:
-            if not at_start or not self._expected:
-                return None
-            self._buffer = new_buffer(self._expected)
-            self._is_guess = True
-        return self._buffer[self._filled :]
-
-    def filled(self, length: int) -> bytes:
-        """So many bytes were written to the `room`; return those that are not of a frame of the length expected."""
-        assert self._buffer is not None
+    def filled(self, length: int) -> None:
+        """So many bytes were written to the `room`."""
         self._filled += length
-        if self._is_guess:
-            self._is_guess = False
-            announced = int.from_bytes(self._buffer[:PREFIX], "big")
-            if self._filled < PREFIX or PREFIX + announced != len(self._buffer):
-                other = bytes(self._buffer[: self._filled])
-                self._buffer, self._filled, self._expected = None, 0, 0
-                return other
-        return b""
 
     def whole(self) -> memoryview | None:
         """Return the frame, and forget it; None if some of it is missing."""
         frame = self._buffer
         if frame is None or self._filled < len(frame):
             return None
-        self._expected = len(frame) if len(frame) > _LONG else 0
-        self._buffer, self._filled = None, 0
+        self._buffer = None
         return frame
