@@ -20,7 +20,7 @@ from zope.interface import directlyProvides
 
 from twistedp2p import limits
 from twistedp2p.framing.network import FILES_ALPN
-from twistedp2p.framing.records import record_reader
+from twistedp2p.framing.records import Records, new_buffer
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.framing.transport import RecordTransport
 from twistedp2p.identity.device import DeviceKey
@@ -48,16 +48,26 @@ class Collects(Protocol):
         self.gone.callback(None)
 
 
-class TakesMany(Collects):
-    """Takes many records together, and counts how often."""
+class HasRoom(Collects):
+    """Has a place of 100,000 bytes for what comes after the first 10, and keeps how long the pieces are."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.takes: list[int] = []
+        self.pieces: list[int] = []
+        self.updates: list[int] = []
+        self.room = bytearray(100_000)
 
-    def pieces_received(self, pieces: list[bytes]) -> None:
-        self.takes.append(len(pieces))
-        self.received += b"".join(pieces)
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        self.pieces.append(len(data))
+
+    def get_buffer(self) -> memoryview | None:
+        filled = sum(self.updates)
+        return memoryview(self.room)[filled:] if self.received and filled < len(self.room) else None
+
+    def buffer_updated(self, length: int) -> None:
+        self.received += self.room[sum(self.updates) :][:length]
+        self.updates.append(length)
 
 
 class Counting(StringTransport):
@@ -171,7 +181,7 @@ class ReadingTests(SynchronousTestCase):
     """What came is decrypted and handed on."""
 
     def setUp(self) -> None:
-        self.inner = TakesMany()
+        self.inner = HasRoom()
         self.pair = Pair(self.inner)
         self.pair.begin()
         self.pair.pump()
@@ -184,15 +194,20 @@ class ReadingTests(SynchronousTestCase):
         writes, self.pair.bare[1].writes = self.pair.bare[1].writes, []
         return b"".join(writes)
 
-    def test_records_together(self) -> None:
-        """The records of one long read are handed on in one go, those of a short one as they are; all in order."""
-        self.reader.dataReceived(self.encrypted(b"short"))
-        self.reader.dataReceived(self.encrypted(b"a" * 10 * RECORD))
-        travelling = self.encrypted(b"b" * 10 * RECORD)
+    def test_long_reads(self) -> None:
+        """All records of a long read are written where the protocol says; else, and if they are few, it gets each."""
+        data = bytes(range(256)) * (20 * RECORD // 256)
+        self.reader.dataReceived(self.encrypted(data[:100]))
+        self.reader.dataReceived(self.encrypted(data[100 : 100 + RECORD]))
+        self.assertEqual((self.inner.pieces, self.inner.updates), ([100, RECORD], []))
+        travelling = self.encrypted(data[100 + RECORD :])
         self.reader.dataReceived(travelling[: 5 * RECORD])
+        self.assertEqual(self.inner.updates, [4 * RECORD])
         self.reader.dataReceived(travelling[5 * RECORD :])
-        self.assertEqual(bytes(self.inner.received), b"short" + b"a" * 10 * RECORD + b"b" * 10 * RECORD)
-        self.assertEqual(self.inner.takes, [10, 4, 6])
+        self.assertEqual(self.inner.updates, [4 * RECORD, 100_000 - 4 * RECORD])
+        # The record in which the room was full is given out to its end.
+        self.assertEqual(self.inner.pieces, [100, RECORD, 7 * RECORD - 100_000, *[RECORD] * 11, RECORD - 100])
+        self.assertEqual(bytes(self.inner.received), data)
 
     def test_the_end_behind_records(self) -> None:
         """What came before the other side closed arrives, and then the end."""
@@ -220,49 +235,81 @@ class ReadingTests(SynchronousTestCase):
 
 
 class RecordTests(SynchronousTestCase):
-    """Reading record by record."""
+    """Reading record by record, and long stretches."""
 
-    def test_what_it_returns(self) -> None:
-        """Each call returns the content of one record, and nothing when none is whole, at the end, or in an error."""
-        for broken in (False, True):
-            pair = Pair()
-            pair.begin()
-            pair.pump()
-            reader, writer = pair.outer
-            connection = reader.getHandle()
-            assert connection is not None
-            following = record_reader(connection)
-            self.assertEqual(following(), b"")
-            writer.write(b"a" * RECORD + b"b" * 5)
-            pair.clock.advance(0)
-            travelling = bytearray(b"".join(pair.bare[1].writes))
-            travelling[-1] ^= broken
-            connection.bio_write(travelling[:-1])
-            self.assertEqual((following(), following()), (b"a" * RECORD, b""))
-            connection.bio_write(travelling[-1:])
-            self.assertEqual(following(), b"" if broken else b"bbbbb")
-            self.assertRaises(SSL.Error if broken else SSL.WantReadError, connection.recv, RECORD)
-            if not broken:
-                pair.bare[1].writes.clear()
-                writer.loseConnection()
-                connection.bio_write(b"".join(pair.bare[1].writes))
-                self.assertEqual(following(), b"")
-                self.assertRaises(SSL.ZeroReturnError, connection.recv, RECORD)
+    def setUp(self) -> None:
+        self.pair = Pair()
+        self.pair.begin()
+        self.pair.pump()
+        self.connection = self.pair.outer[0].getHandle()
+        assert self.connection is not None
+        self.records = Records(self.connection)
 
-    def test_without_the_names_of_pyopenssl(self) -> None:
-        """If pyOpenSSL does not have the names any more that this needs, pyOpenSSL is asked, and nothing is lost."""
-        self.assertEqual(record_reader(cast(Any, object()))(), b"")
-        inner = TakesMany()
-        pair = Pair(inner)
-        pair.begin()
-        pair.pump()
-        reader, writer = pair.outer
-        reader._reader = bytes
-        writer.write(bytes(range(256)) * 1000)
-        pair.clock.advance(0)
-        reader.dataReceived(b"".join(pair.bare[1].writes))
-        self.assertEqual(bytes(inner.received), bytes(range(256)) * 1000)
-        self.assertEqual(inner.takes, [16])
+    def travelling(self, data: bytes = b"") -> bytearray:
+        """Return `data` as it travels."""
+        if data:
+            self.pair.outer[1].write(data)
+        self.pair.clock.advance(0)
+        writes, self.pair.bare[1].writes = self.pair.bare[1].writes, []
+        return bytearray(b"".join(writes))
+
+    def into(self, length: int) -> bytes:
+        """Return what is read into a room of that length."""
+        room = new_buffer(length)
+        return bytes(room[: self.records.read_into(room)])
+
+    def test_what_is_read(self) -> None:
+        """The content of the next record, or as much as there is room for; nothing when no record is whole."""
+        self.assertEqual((self.records.next(), self.into(5)), (b"", b""))
+        travelling = self.travelling(b"a" * RECORD + b"b" * RECORD + b"ccccc")
+        self.connection.bio_write(travelling[:-1])
+        self.assertEqual(self.records.next(), b"a" * RECORD)
+        self.assertEqual(self.into(RECORD - 5), b"b" * (RECORD - 5))
+        self.assertEqual(self.into(100), b"bbbbb")
+        self.assertEqual(self.records.next(), b"")
+        self.connection.bio_write(travelling[-1:])
+        self.assertEqual(self.into(3), b"ccc")
+        self.assertEqual(self.records.next(), b"cc")
+        self.assertRaises(SSL.WantReadError, self.connection.recv, RECORD)
+
+    def test_the_end(self) -> None:
+        """After the last record nothing is read, and the connection says that it has ended."""
+        self.connection.bio_write(self.travelling(b"last"))
+        self.pair.outer[1].loseConnection()
+        self.connection.bio_write(self.travelling())
+        self.assertEqual((self.into(RECORD), self.records.next(), self.into(1)), (b"last", b"", b""))
+        self.assertRaises(SSL.ZeroReturnError, self.connection.recv, RECORD)
+
+    def test_a_broken_record(self) -> None:
+        """What came before a record that was changed on its way is read, and the connection says that it is broken."""
+        travelling = self.travelling(b"a" * 2 * RECORD)
+        travelling[-1] ^= 1
+        self.connection.bio_write(travelling)
+        self.assertEqual(self.into(4 * RECORD), b"a" * RECORD)
+        self.assertEqual((self.records.next(), self.into(1)), (b"", b""))
+        self.assertRaises(SSL.Error, self.connection.recv, RECORD)
+
+    def test_what_leaves(self) -> None:
+        """What was written is there, encrypted, as much as is asked for at a time."""
+        length = self.connection.send(b"a" * 3 * RECORD)
+        self.assertEqual(length, 3 * RECORD)
+        found = bytes(self.records.encrypted(1000)) + bytes(self.records.encrypted(4 * RECORD))
+        other = self.pair.outer[1].getHandle()
+        assert other is not None
+        other.bio_write(found)
+        self.assertEqual(b"".join(other.recv(RECORD) for _ in range(3)), b"a" * 3 * RECORD)
+
+
+class WithoutTheNamesTests(RecordTests):
+    """The same, if pyOpenSSL does not have the names any more that this needs: then pyOpenSSL is asked."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.records._is_direct = False
+
+    def test_another_connection(self) -> None:
+        """What does not look like pyOpenSSL's connection is taken as it is."""
+        self.assertFalse(Records(cast(Any, object()))._is_direct)
 
 
 class SocketTests(TestCase):
