@@ -219,6 +219,17 @@ class ReadingTests(Framed):
         self.protocol.dataReceived(framed(Pong()))
         self.assertEqual(self.protocol.heard, [CHANNEL, Goodbye()])
 
+    def test_rubbish_after_close(self) -> None:
+        """Whatever follows the message that closed the connection, the last words still leave."""
+        self.proven()
+        data = framed(Goodbye()) + b"\xff" * 100
+        for cut in (len(data), 4):
+            self.protocol.dataReceived(data[:cut])
+            self.protocol.dataReceived(data[cut:])
+            self.assertFalse(self.transport.aborted)
+            self.assertIs(self.protocol.link_state, LinkState.CLOSING)
+            self.protocol.link_state = LinkState.PROVEN
+
     def test_hold_reading(self) -> None:
         """While something is waited for nothing more is handed on; afterwards the rest is, in order, once."""
         self.proven()

@@ -273,11 +273,11 @@ class FrameProtocol(Int32StringReceiver):
             return b"".join((frame, data))
         if frame is not None:
             self.stringReceived(frame[PREFIX:])
-        return b"" if self._deaf else data
+        return data
 
     def _is_beginning(self, data: bytes) -> bool:
         """Whether this is the beginning of one frame: then Twisted need not copy and look through it."""
-        if self._unprocessed or self.paused or len(data) < PREFIX:
+        if self._unprocessed or len(data) < PREFIX:
             return False
         return len(data) - PREFIX < int.from_bytes(data[:PREFIX], "big") <= self.MAX_LENGTH
 
@@ -315,7 +315,8 @@ class FrameProtocol(Int32StringReceiver):
 
     def lengthLimitExceeded(self, length: int) -> None:
         """Abort: the default would go on buffering for as long as the other side sends."""
-        self.abort(f"a frame of {length} bytes was announced")
+        if not self._deaf:
+            self.abort(f"a frame of {length} bytes was announced")
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008  # as Twisted has it
         """Let everything go, and tell the conversation."""
