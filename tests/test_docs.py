@@ -33,7 +33,8 @@ from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.invite import TrackerAddress
 from twistedp2p.identity.seal import item_key, seal
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import PEER_TYPES, TRACKER_TYPES
+from twistedp2p.messages.peer import PEER_TYPES
+from twistedp2p.messages.tracker import TRACKER_TYPES
 from twistedp2p.peer.announce import Announcer
 from twistedp2p.peer.status import StatusBoard
 from twistedp2p.peer.troubles import Code
@@ -44,11 +45,13 @@ from twistedp2p.tracker.client import TrackerClient
 from twistedp2p.tracker.directory import Directory
 from twistedp2p.tracker.local import LocalDirectory
 from twistedp2p.tracker.protocol import TrackerProtocol
-from twistedp2p.transfer.chunking import content_id_of
+from twistedp2p.tracker.wire import TRACKER
 from twistedp2p.transfer.files.messages import FILES_TYPES
+from twistedp2p.transfer.hashing import content_id_of
 from twistedp2p.transfer.protocol import PeerProtocol
+from twistedp2p.transfer.wire import PEER
 from twistedp2p.versions import EMPTY, Dot, Live, write
-from twistedp2p.wire import PEER, TRACKER, Codec
+from twistedp2p.wire import Codec
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("README.md", "CHANGELOG.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))

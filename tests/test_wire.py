@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from tests.samples import ADDRESS, HASH, KEY, NODE, PEER_SAMPLES, PROOF, TRACKER_SAMPLES
 from twistedp2p import limits
-from twistedp2p import messages as m
 from twistedp2p.errors import ProtocolViolation, UnknownType
-from twistedp2p.wire import PEER, TRACKER, Codec, pack, pieces
+from twistedp2p.messages import common, peer, tracker
+from twistedp2p.tracker.wire import TRACKER
+from twistedp2p.transfer.wire import PEER
+from twistedp2p.wire import Codec, pack, pieces
 
 BOTH = [(TRACKER, sample) for sample in TRACKER_SAMPLES] + [(PEER, sample) for sample in PEER_SAMPLES]
-HEADS = [*m.TRACKER_TYPES, *m.PEER_TYPES]
+HEADS = [*tracker.TRACKER_TYPES, *peer.PEER_TYPES]
 
 
 def frame(number: int, fields: Any) -> bytes:
@@ -33,15 +35,15 @@ def test_every_message_survives(codec: Codec, message: object) -> None:
 
 def test_every_type_has_a_sample() -> None:
     """No type of message is left out of these tests, and no type byte stands for two."""
-    assert {type(sample) for sample in TRACKER_SAMPLES} == set(m.TRACKER_TYPES.values())
-    assert {type(sample) for sample in PEER_SAMPLES} == set(m.PEER_TYPES.values())
-    assert not set(m.TRACKER_TYPES) & set(m.PEER_TYPES)
+    assert {type(sample) for sample in TRACKER_SAMPLES} == set(tracker.TRACKER_TYPES.values())
+    assert {type(sample) for sample in PEER_SAMPLES} == set(peer.PEER_TYPES.values())
+    assert not set(tracker.TRACKER_TYPES) & set(peer.PEER_TYPES)
 
 
 @pytest.mark.parametrize(("codec", "message"), BOTH)
 def test_frames_fit(codec: Codec, message: object) -> None:
     """A message at its limits fits the longest frame that is accepted at that time."""
-    most = {m.Hello: limits.HELLO_FRAME_BYTES, m.PeerHello: limits.PROOF_FRAME_BYTES}
+    most = {tracker.Hello: limits.HELLO_FRAME_BYTES, peer.PeerHello: limits.PROOF_FRAME_BYTES}
     assert len(codec.encode(message)) <= most.get(type(message), limits.FRAME_BYTES)
 
 
@@ -49,14 +51,14 @@ def test_frames_fit(codec: Codec, message: object) -> None:
 def test_cut_anywhere(codec: Codec, message: object) -> None:
     """A message that ends too early is refused, wherever it was cut (raw data has no end of its own)."""
     whole = codec.encode(message)
-    if isinstance(message, m.Data):
+    if isinstance(message, common.Data):
         whole = whole[:5]
     for length in list(range(min(len(whole), 300))):
         with pytest.raises(ProtocolViolation):
             codec.decode(whole[:length])
 
 
-@pytest.mark.parametrize(("codec", "message"), [pair for pair in BOTH if not isinstance(pair[1], m.Data)])
+@pytest.mark.parametrize(("codec", "message"), [pair for pair in BOTH if not isinstance(pair[1], common.Data)])
 def test_trailing_bytes(codec: Codec, message: object) -> None:
     """A message with anything behind it is refused."""
     with pytest.raises(ProtocolViolation, match="trailing"):
@@ -115,14 +117,14 @@ def test_unknown_notice() -> None:
 def test_other_conversation() -> None:
     """A message of the other conversation is unknown, and can not be encoded."""
     with pytest.raises(UnknownType):
-        TRACKER.decode(PEER.encode(m.Done(1)))
+        TRACKER.decode(PEER.encode(common.Done(1)))
     with pytest.raises(KeyError):
-        TRACKER.encode(m.Done(1))
+        TRACKER.encode(common.Done(1))
 
 
 def test_unknown_fields() -> None:
     """A field that a later version added is skipped."""
-    assert TRACKER.decode(frame(13, {"same": True, "later": [1, {"x": b"y"}]})) == m.Alive(True)
+    assert TRACKER.decode(frame(13, {"same": True, "later": [1, {"x": b"y"}]})) == tracker.Alive(True)
 
 
 def test_nesting_bomb() -> None:
@@ -139,20 +141,21 @@ def test_length_bomb() -> None:
 
 def test_data_edges() -> None:
     """Raw data may be as long as DATA_BYTES and not a byte longer, and needs its request number."""
-    assert PEER.decode(PEER.encode(m.Data(1, bytes(limits.DATA_BYTES)))) == m.Data(1, bytes(limits.DATA_BYTES))
-    for broken in (b"\x29", b"\x29\0\0\0", PEER.encode(m.Data(1, bytes(limits.DATA_BYTES + 1)))):
+    longest = common.Data(1, bytes(limits.DATA_BYTES))
+    assert PEER.decode(PEER.encode(longest)) == longest
+    for broken in (b"\x29", b"\x29\0\0\0", PEER.encode(common.Data(1, bytes(limits.DATA_BYTES + 1)))):
         with pytest.raises(ProtocolViolation):
             PEER.decode(broken)
 
 
-HELLO = m.Hello(PROOF, KEY, "desk", (1,), (ADDRESS,), b"", 0, m.SetDigest(), m.SetDigest())
+HELLO = tracker.Hello(PROOF, KEY, "desk", (1,), (ADDRESS,), b"", 0, tracker.SetDigest(), tracker.SetDigest())
 OVER = [
     (TRACKER, evolve(HELLO, name="n" * (limits.NAME_CHARS + 1))),
     (TRACKER, evolve(HELLO, addresses=(ADDRESS,) * (limits.ADDRESSES + 1))),
-    (TRACKER, evolve(HELLO, addresses=(m.Address("", 1),))),
-    (TRACKER, evolve(HELLO, addresses=(m.Address("h" * 256, 1),))),
-    (TRACKER, evolve(HELLO, addresses=(m.Address("h", 0),))),
-    (TRACKER, evolve(HELLO, addresses=(m.Address("h", 65536),))),
+    (TRACKER, evolve(HELLO, addresses=(tracker.Address("", 1),))),
+    (TRACKER, evolve(HELLO, addresses=(tracker.Address("h" * 256, 1),))),
+    (TRACKER, evolve(HELLO, addresses=(tracker.Address("h", 0),))),
+    (TRACKER, evolve(HELLO, addresses=(tracker.Address("h", 65536),))),
     (TRACKER, evolve(HELLO, nonce=KEY + b"x")),
     (TRACKER, evolve(HELLO, epoch=KEY + b"x")),
     (TRACKER, evolve(HELLO, cursor=-1)),
@@ -160,20 +163,20 @@ OVER = [
     (TRACKER, evolve(HELLO, versions=tuple(range(17)))),
     (TRACKER, evolve(HELLO, proof=evolve(PROOF, share_id=NODE[:19]))),
     (TRACKER, evolve(HELLO, proof=evolve(PROOF, signature=bytes(63)))),
-    (TRACKER, m.Welcome(1, "", 0.0, 100.0, KEY, 5, 0, False)),
-    (TRACKER, m.Welcome(1, "", float("nan"), 100.0, KEY, 5, 0, False)),
-    (TRACKER, m.Blobs(1, True, (bytes(limits.RECORD_BYTES + 1),))),
-    (TRACKER, m.Blobs(1, True, (b"",) * (limits.LIST_ITEMS + 1))),
-    (TRACKER, m.Announce(1, True, True, tuple((2 * i, 1) for i in range(limits.LIST_ITEMS + 1)))),
-    (TRACKER, m.Announce(1, True, True, known_keys=(KEY,) * (limits.LIST_ITEMS + 1))),
-    (TRACKER, m.Holders(1, ((0, 2**63),))),
-    (TRACKER, m.Refused("full", "x" * 401)),
-    (PEER, m.GetContents(1, ())),
-    (PEER, m.GetContents(1, (HASH,) * (limits.SMALL_CONTENTS_PER_REQUEST + 1))),
-    (PEER, m.GetContents(2**32, (HASH,))),
-    (PEER, m.GetRange(1, HASH, 0, 0)),
-    (PEER, m.GetRange(1, HASH, 0, limits.RANGE_BYTES + 1)),
-    (PEER, m.GetRange(1, HASH, limits.SIZE_CAP + 1, 1)),
+    (TRACKER, tracker.Welcome(1, "", 0.0, 100.0, KEY, 5, 0, False)),
+    (TRACKER, tracker.Welcome(1, "", float("nan"), 100.0, KEY, 5, 0, False)),
+    (TRACKER, tracker.Blobs(1, True, (bytes(limits.RECORD_BYTES + 1),))),
+    (TRACKER, tracker.Blobs(1, True, (b"",) * (limits.LIST_ITEMS + 1))),
+    (TRACKER, tracker.Announce(1, True, True, tuple((2 * i, 1) for i in range(limits.LIST_ITEMS + 1)))),
+    (TRACKER, tracker.Announce(1, True, True, known_keys=(KEY,) * (limits.LIST_ITEMS + 1))),
+    (TRACKER, tracker.Holders(1, ((0, 2**63),))),
+    (TRACKER, common.Refused("full", "x" * 401)),
+    (PEER, peer.GetContents(1, ())),
+    (PEER, peer.GetContents(1, (HASH,) * (limits.SMALL_CONTENTS_PER_REQUEST + 1))),
+    (PEER, peer.GetContents(2**32, (HASH,))),
+    (PEER, peer.GetRange(1, HASH, 0, 0)),
+    (PEER, peer.GetRange(1, HASH, 0, limits.RANGE_BYTES + 1)),
+    (PEER, peer.GetRange(1, HASH, limits.SIZE_CAP + 1, 1)),
 ]
 
 
@@ -190,7 +193,7 @@ def test_pieces_fit(blobs: list[bytes]) -> None:
     split = list(pieces(blobs, lambda blob: len(blob) + 5, most_items=25))
     assert [blob for piece in split for blob in piece] == blobs
     assert all(0 < len(piece) <= 25 for piece in split)
-    assert all(len(TRACKER.encode(m.Blobs(1, True, tuple(piece)))) <= limits.BATCH_BYTES for piece in split)
+    assert all(len(TRACKER.encode(tracker.Blobs(1, True, tuple(piece)))) <= limits.BATCH_BYTES for piece in split)
 
 
 def test_pieces_of_the_longest_records() -> None:

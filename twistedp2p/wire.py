@@ -17,9 +17,9 @@ import msgspec
 
 from twistedp2p import limits
 from twistedp2p.errors import ProtocolViolation, UnknownType
-from twistedp2p.messages import PEER_TYPES, TRACKER_TYPES, Data
+from twistedp2p.messages.common import Data
 
-__all__ = ["PEER", "TRACKER", "Codec", "pack", "pieces"]
+__all__ = ["Codec", "pack", "pieces"]
 
 T = TypeVar("T")
 
@@ -90,12 +90,6 @@ class Codec:
             raise UnknownType(number, skippable=number >= _SKIPPABLE)
         self._decoders[number] = msgspec.msgpack.Decoder(cls)
         return self._decoders[number]
-
-
-TRACKER = Codec(TRACKER_TYPES)
-"""The conversation between a peer and a tracker."""
-PEER = Codec(PEER_TYPES)
-"""The conversation between two peers."""
 
 
 def pieces(

@@ -19,8 +19,11 @@ from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.invite import Invite, TrackerAddress
 from twistedp2p.identity.proof import NONCE_BYTES, Channel, Role
 from twistedp2p.identity.share import SECRET_BYTES, ShareKeys
-from twistedp2p.messages import Hello, PeerHello, Proof, SetDigest
-from twistedp2p.wire import PEER, TRACKER
+from twistedp2p.messages.common import Proof
+from twistedp2p.messages.peer import PeerHello
+from twistedp2p.messages.tracker import Hello, SetDigest
+from twistedp2p.tracker.wire import TRACKER
+from twistedp2p.transfer.wire import PEER
 
 
 @frozen

@@ -32,7 +32,7 @@ from twistedp2p.errors import (
 )
 from twistedp2p.framing.calling import CallFactory, CallProtocol
 from twistedp2p.framing.calls import CALLS, Answer, Ask, CallError, CallLimits, Replies, Request, name_of, reply_type
-from twistedp2p.messages import Cancel, Done, Failed, Ping
+from twistedp2p.messages.common import Cancel, Done, Failed, Ping
 
 
 @frozen

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twistedp2p import limits
 from twistedp2p.errors import NoCommonVersion, NoSuchFile, NotHeld, Unreachable, WrongPeer
 from twistedp2p.framing.endings import end_of, refusal_of, why_lost
-from twistedp2p.messages import Done, Failed
+from twistedp2p.messages.common import Done, Failed
 
 
 class EndOfTests(SynchronousTestCase):

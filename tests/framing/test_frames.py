@@ -19,8 +19,9 @@ from twistedp2p.errors import BadProof, ConnectionFull, NoCommonVersion, Protoco
 from twistedp2p.framing.frames import FrameProtocol, LinkState
 from twistedp2p.framing.network import host_of
 from twistedp2p.identity.proof import Channel
-from twistedp2p.messages import Alive, Blobs, Goodbye, KeepAlive, Ping, Pong, Refused, SetDigest
-from twistedp2p.wire import TRACKER
+from twistedp2p.messages.common import Goodbye, Ping, Pong, Refused
+from twistedp2p.messages.tracker import Alive, Blobs, KeepAlive, SetDigest
+from twistedp2p.tracker.wire import TRACKER
 
 CHANNEL = Channel(bytes(32), b"dialler", b"acceptor")
 

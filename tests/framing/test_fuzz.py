@@ -22,7 +22,8 @@ from twistedp2p import limits
 from twistedp2p.framing.calling import CallFactory, CallProtocol
 from twistedp2p.framing.calls import CALLS, Answer, Ask
 from twistedp2p.framing.frames import LinkState
-from twistedp2p.messages import Blobs, Cancel, Done, Failed, Goodbye, Refused
+from twistedp2p.messages.common import Cancel, Done, Failed, Goodbye, Refused
+from twistedp2p.messages.tracker import Blobs
 
 LONG = Blobs(1, True, (bytes(limits.RECORD_BYTES),))
 MESSAGES = st.lists(

@@ -20,8 +20,8 @@ from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.proof import Channel, Role
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import Ping, Pong, Proof
-from twistedp2p.wire import TRACKER
+from twistedp2p.messages.common import Ping, Pong, Proof
+from twistedp2p.tracker.wire import TRACKER
 
 SERVER = DeviceKey.generate(lambda n: b"s" * n)
 CLIENT = DeviceKey.generate(lambda n: b"c" * n)

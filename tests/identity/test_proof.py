@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twistedp2p.errors import BadProof
 from twistedp2p.identity.proof import Channel, Role, _signed, check_proof, make_proof
 from twistedp2p.identity.share import ShareKeys, share_id_of
-from twistedp2p.messages import Proof
+from twistedp2p.messages.common import Proof
 
 KEYS = ShareKeys.derive(bytes(range(16)), False)
 OTHERS = ShareKeys.derive(bytes(16), False)

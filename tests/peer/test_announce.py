@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twistedp2p.messages import SetDigest
+from twistedp2p.messages.tracker import SetDigest
 from twistedp2p.peer.announce import Announcer
 from twistedp2p.tracker.batch import Batch
 from twistedp2p.tracker.digest import Digest

@@ -6,7 +6,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.limits import LIST_ITEMS
-from twistedp2p.messages import Address, PeerInfo
+from twistedp2p.messages.tracker import Address, PeerInfo
 from twistedp2p.peer.holdings import Holdings
 from twistedp2p.peer.values import Want
 from twistedp2p.versions import Dot

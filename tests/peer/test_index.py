@@ -19,7 +19,7 @@ from tests.peer.memory import MemoryStore
 from tests.peer.strategies import CONTENTS, INTENTS, ROWS, registers
 from twistedp2p.errors import FolderBusy, IndexUnusable, NoSpace
 from twistedp2p.limits import REPLACED_RECORDS
-from twistedp2p.messages import SetDigest
+from twistedp2p.messages.tracker import SetDigest
 from twistedp2p.peer.index import Index, Totals, Trash
 from twistedp2p.peer.index_codec import intent_of, pack_intent, pack_register, register_of, row_columns, row_of
 from twistedp2p.peer.index_file import IndexDamaged

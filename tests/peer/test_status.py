@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p import __version__
 from twistedp2p.identity.device import node_text
-from twistedp2p.messages import Address, PeerInfo
+from twistedp2p.messages.tracker import Address, PeerInfo
 from twistedp2p.peer.assembly import Peer
 from twistedp2p.peer.failures import Failures
 from twistedp2p.peer.folder.scan import IGNORED

@@ -6,7 +6,7 @@ from attrs import evolve
 
 from tests.peer.bench import EARLY, MINE, Bench, BenchTestCase, content_id
 from twistedp2p.errors import FolderUnusable
-from twistedp2p.messages import Entry, Welcome
+from twistedp2p.messages.tracker import Entry, Welcome
 from twistedp2p.paths import RelPath
 from twistedp2p.peer.replica import IndexLost
 from twistedp2p.peer.steps import Outcome

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.errors import FolderUnusable, NoSpace
 from twistedp2p.limits import FULL_SCAN, INDEX_AGAIN, RETRY_FIRST, TRASH_AGAIN
-from twistedp2p.messages import Entry, PeerInfo, Welcome
+from twistedp2p.messages.tracker import Entry, PeerInfo, Welcome
 from twistedp2p.peer.changes import Change, What
 from twistedp2p.peer.holdings import Holdings
 from twistedp2p.peer.index_file import IndexDamaged

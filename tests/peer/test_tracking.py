@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.errors import DuplicateDevice, Refusal
 from twistedp2p.limits import CLOCK_OFF
-from twistedp2p.messages import Address, Entry, PeerInfo, SetDigest, Welcome
+from twistedp2p.messages.tracker import Address, Entry, PeerInfo, SetDigest, Welcome
 from twistedp2p.peer.holdings import Holdings
 from twistedp2p.peer.tracking import VERSIONS, Tracking, clock_trouble
 from twistedp2p.peer.workers import InlineWorkers

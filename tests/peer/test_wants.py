@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.errors import NotHeld
-from twistedp2p.messages import PeerInfo
+from twistedp2p.messages.tracker import PeerInfo
 from twistedp2p.peer.holdings import Holdings
 from twistedp2p.peer.troubles import Code, Trouble
 from twistedp2p.peer.values import Want

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.limits import WHEREABOUTS
-from twistedp2p.messages import Address
+from twistedp2p.messages.tracker import Address
 from twistedp2p.peer.whereabouts import Whereabouts
 
 HOME, OFFICE, NOWHERE = Address("192.168.0.5", 1), Address("10.1.1.7", 1), Address("127.0.0.1", 1)

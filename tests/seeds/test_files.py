@@ -12,10 +12,10 @@ from tests.transfer.files.serving import READ, WRITE, ServingTestCase
 from tests.transfer.files.test_downloads import MIB, DownloadsTestCase
 from twistedp2p import limits
 from twistedp2p.errors import BadPath, CorruptContent, NoSuchFile, ProtocolViolation, Unreachable
-from twistedp2p.messages import Goodbye
-from twistedp2p.transfer.chunking import content_id_of
+from twistedp2p.messages.common import Goodbye
 from twistedp2p.transfer.files.connection import FilesConnection
 from twistedp2p.transfer.files.messages import FILES, ReadRange
+from twistedp2p.transfer.hashing import content_id_of
 
 MARKERS = (
     b"EOF",

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twistedp2p import limits
 from twistedp2p.framing.calling import CallFactory, CallProtocol
 from twistedp2p.framing.calls import CALLS, Answer, Ask, Replies, Request
-from twistedp2p.messages import Done, Failed
+from twistedp2p.messages.common import Done, Failed
 
 BILLION = 1_000_000_000
 

@@ -25,14 +25,14 @@ from twistedp2p.framing.network import TRACKER_ALPN
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.proof import Channel, Role
 from twistedp2p.identity.seal import item_key, seal
-from twistedp2p.messages import Alive, Announce, Hello, KeepAlive, Peers, SetDigest, Welcome
+from twistedp2p.messages.tracker import Alive, Announce, Hello, KeepAlive, Peers, SetDigest, Welcome
 from twistedp2p.records import FORMAT, encode_record
 from twistedp2p.tracker.batch import Batch
 from twistedp2p.tracker.protocol import TrackerProtocol
 from twistedp2p.tracker.service import TrackerService
-from twistedp2p.transfer.chunking import content_id_of
+from twistedp2p.tracker.wire import TRACKER
+from twistedp2p.transfer.hashing import content_id_of
 from twistedp2p.versions import EMPTY, Dot, Live, write
-from twistedp2p.wire import TRACKER
 
 ALIVE = KeepAlive(SetDigest(), SetDigest())
 DEAD = 10

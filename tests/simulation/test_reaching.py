@@ -6,7 +6,7 @@ from random import Random
 
 from tests.simulation.test_scenarios import WorldCase, contents, save
 from twistedp2p.limits import BACKOFF_MOST, CHUNK_AVERAGE, DIAL_ME_WAIT, LINK_CHECK, LINK_IDLE, REPLY, WHEREABOUTS
-from twistedp2p.messages import Address
+from twistedp2p.messages.tracker import Address
 from twistedp2p.testing.network import Traits
 from twistedp2p.testing.nodes import SimPeer
 

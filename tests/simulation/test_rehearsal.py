@@ -25,7 +25,7 @@ from twistedp2p.testing.nodes import SimPeer
 from twistedp2p.testing.trees import FOLDER, Tree
 from twistedp2p.testing.workers import SimWorkers
 from twistedp2p.testing.world import World
-from twistedp2p.transfer.chunking import content_id_of
+from twistedp2p.transfer.hashing import content_id_of
 from twistedp2p.versions import Dead, Kind, Live, winner
 
 NAMES = ("a", "b", "c.txt", "d", "e.txt")

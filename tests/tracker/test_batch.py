@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tests.samples import DIGEST
 from twistedp2p import limits
 from twistedp2p.errors import ProtocolViolation
-from twistedp2p.messages import Announce
+from twistedp2p.messages.tracker import Announce
 from twistedp2p.tracker.batch import Assembly, Batch, ItemRef, announcements
-from twistedp2p.wire import TRACKER
+from twistedp2p.tracker.wire import TRACKER
 
 
 def key(number: int) -> bytes:

@@ -18,7 +18,8 @@ from twistedp2p.framing.network import TRACKER_ALPN
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.invite import TrackerAddress
 from twistedp2p.identity.proof import Channel
-from twistedp2p.messages import (
+from twistedp2p.messages.common import Goodbye, Ping, Pong, Refused
+from twistedp2p.messages.tracker import (
     Address,
     Alive,
     Announce,
@@ -26,16 +27,12 @@ from twistedp2p.messages import (
     Blobs,
     Delta,
     Entry,
-    Goodbye,
     Hello,
     Holders,
     HoldersOf,
     KeepAlive,
     Need,
     PeerInfo,
-    Ping,
-    Pong,
-    Refused,
     SetDigest,
     Welcome,
     WhoHolds,
@@ -44,7 +41,7 @@ from twistedp2p.tracker.batch import Batch
 from twistedp2p.tracker.client import TrackerClient
 from twistedp2p.tracker.conversation import HelloFacts
 from twistedp2p.tracker.digest import Digest
-from twistedp2p.wire import TRACKER
+from twistedp2p.tracker.wire import TRACKER
 
 FROM_TRACKER = {
     "Welcome",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistedp2p.errors import ConnectionFull, ProtocolViolation, Refusal
-from twistedp2p.messages import Address, Entry, SetDigest
+from twistedp2p.messages.tracker import Address, Entry, SetDigest
 from twistedp2p.tracker.batch import Batch, ItemRef
 from twistedp2p.tracker.digest import Digest
 from twistedp2p.tracker.directory import Directory

@@ -11,7 +11,7 @@ from twistedp2p.errors import TwistedP2PError, WrongTracker
 from twistedp2p.identity.invite import TrackerAddress
 from twistedp2p.identity.share import ShareKeys
 from twistedp2p.limits import REFUSAL_LINGER
-from twistedp2p.messages import Peers
+from twistedp2p.messages.tracker import Peers
 from twistedp2p.tracker.guest import Visit, visit
 
 

@@ -16,7 +16,8 @@ from twistedp2p.framing.handshake import prove
 from twistedp2p.identity.device import node_id_of
 from twistedp2p.identity.proof import Role
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import (
+from twistedp2p.messages.common import Goodbye, Ping, Pong, Refused
+from twistedp2p.messages.tracker import (
     Address,
     Alive,
     Announce,
@@ -25,7 +26,6 @@ from twistedp2p.messages import (
     Delta,
     DialMe,
     Entry,
-    Goodbye,
     Hello,
     Holders,
     HoldersOf,
@@ -33,16 +33,13 @@ from twistedp2p.messages import (
     Need,
     PeerInfo,
     Peers,
-    Ping,
-    Pong,
-    Refused,
     SetDigest,
     Welcome,
     WhoHolds,
 )
 from twistedp2p.tracker.digest import Digest
 from twistedp2p.tracker.outgoing import listed_addresses
-from twistedp2p.wire import TRACKER
+from twistedp2p.tracker.wire import TRACKER
 
 TO_TRACKER = (DialMe, Hello, Announce, Blobs, WhoHolds, KeepAlive, Pong, Goodbye)
 

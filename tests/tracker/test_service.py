@@ -20,7 +20,8 @@ from twistedp2p.framing.addresses import Advertised
 from twistedp2p.framing.network import TRACKER_ALPN
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.invite import TrackerAddress
-from twistedp2p.messages import Goodbye, Peers, Welcome
+from twistedp2p.messages.common import Goodbye
+from twistedp2p.messages.tracker import Peers, Welcome
 from twistedp2p.tracker.batch import Batch
 from twistedp2p.tracker.client import TrackerClient
 from twistedp2p.tracker.service import Counters, TrackerService, load_key

@@ -18,11 +18,11 @@ from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.proof import Channel, Role
 from twistedp2p.identity.seal import item_key
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import Address, Announce, Blobs, Hello, Need, SetDigest, Welcome
+from twistedp2p.messages.tracker import Address, Announce, Blobs, Hello, Need, SetDigest, Welcome
 from twistedp2p.tracker.directory import Directory
 from twistedp2p.tracker.local import LocalDirectory
 from twistedp2p.tracker.protocol import TrackerProtocol
-from twistedp2p.wire import TRACKER
+from twistedp2p.tracker.wire import TRACKER
 
 T = TypeVar("T")
 

@@ -12,9 +12,10 @@ from twistedp2p.errors import CorruptContent, NotHeld
 from twistedp2p.framing.network import PEER_ALPN
 from twistedp2p.identity.device import DeviceKey
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import Address, PeerInfo
-from twistedp2p.transfer.chunking import Chunker, Hashed, Manifest, content_id_of
+from twistedp2p.messages.tracker import Address, PeerInfo
+from twistedp2p.transfer.chunking import Chunker, Hashed, Manifest
 from twistedp2p.transfer.fetch import Fetcher
+from twistedp2p.transfer.hashing import content_id_of
 from twistedp2p.transfer.links import Links
 from twistedp2p.transfer.protocol import PeerProtocol
 

@@ -17,11 +17,11 @@ from twistedp2p.transfer.chunking import (
     Cutting,
     Hashed,
     Manifest,
-    content_id_of,
     cutting_for,
     manifest_bytes_most,
     manifest_id_of,
 )
+from twistedp2p.transfer.hashing import content_id_of
 
 KIB = 1024
 MIB = 1024 * KIB

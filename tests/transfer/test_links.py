@@ -12,7 +12,7 @@ from twistedp2p import limits
 from twistedp2p.errors import NoCommonVersion, Unreachable
 from twistedp2p.framing.network import PEER_ALPN
 from twistedp2p.framing.versions import no_common_version
-from twistedp2p.messages import Address
+from twistedp2p.messages.tracker import Address
 from twistedp2p.transfer.client import NotSent
 from twistedp2p.transfer.protocol import PeerProtocol
 

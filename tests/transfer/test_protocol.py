@@ -22,23 +22,10 @@ from twistedp2p.framing.handshake import prove
 from twistedp2p.framing.network import PEER_ALPN
 from twistedp2p.identity.proof import Role
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import (
-    Cancel,
-    Data,
-    Done,
-    Failed,
-    GetContents,
-    GetManifest,
-    GetRange,
-    Goodbye,
-    Missing,
-    PeerHello,
-    Ping,
-    Pong,
-    Refused,
-)
+from twistedp2p.messages.common import Cancel, Data, Done, Failed, Goodbye, Ping, Pong, Refused
+from twistedp2p.messages.peer import GetContents, GetManifest, GetRange, Missing, PeerHello
 from twistedp2p.transfer.protocol import PeerProtocol
-from twistedp2p.wire import PEER
+from twistedp2p.transfer.wire import PEER
 
 ME, YOU = 1, 2
 HASH = bytes(32)

@@ -16,7 +16,7 @@ from twistedp2p.errors import Unreachable
 from twistedp2p.framing.network import PEER_ALPN
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import Address, PeerInfo
+from twistedp2p.messages.tracker import Address, PeerInfo
 from twistedp2p.transfer.fetch import Fetcher
 from twistedp2p.transfer.links import Links
 

@@ -17,7 +17,7 @@ from twistedp2p.errors import Unreachable
 from twistedp2p.framing.admission import Admission
 from twistedp2p.framing.network import FILES_ALPN, Network
 from twistedp2p.identity.files_code import SendCode
-from twistedp2p.messages import Address, PeerInfo
+from twistedp2p.messages.tracker import Address, PeerInfo
 from twistedp2p.tracker.meeting import Meeting
 from twistedp2p.transfer.files.client import Make
 

@@ -20,7 +20,7 @@ from twistedp2p.framing.network import PEER_ALPN, TRACKER_ALPN
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.device import DeviceKey, node_id_of, node_text, pin_of
 from twistedp2p.identity.invite import Invite, TrackerAddress
-from twistedp2p.messages import Address, PeerInfo
+from twistedp2p.messages.tracker import Address, PeerInfo
 from twistedp2p.peer.tracking import VERSIONS, clock_trouble
 from twistedp2p.tracker.guest import visit
 

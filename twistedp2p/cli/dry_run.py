@@ -39,7 +39,7 @@ from twistedp2p.peer.member import RID_BYTES
 from twistedp2p.peer.rehearsal import Rehearsal
 from twistedp2p.peer.survey import Survey, survey
 from twistedp2p.peer.workers import ThreadWorkers
-from twistedp2p.transfer.chunking import content_id_of
+from twistedp2p.transfer.hashing import content_id_of
 
 __all__ = ["dry_run"]
 

@@ -29,7 +29,7 @@ from twistedp2p.identity.files_code import SendCode
 from twistedp2p.identity.invite import TrackerAddress
 from twistedp2p.identity.share import SECRET_BYTES, ShareKeys
 from twistedp2p.limits import ADDRESSES, OFFERED_NAMES
-from twistedp2p.messages import Address, PeerInfo
+from twistedp2p.messages.tracker import Address, PeerInfo
 from twistedp2p.tracker.meeting import Meeting
 from twistedp2p.transfer.files.host import FilesFactory, FilesHost
 from twistedp2p.transfer.files.messages import ListFolder

@@ -52,7 +52,7 @@ from twistedp2p.framing.frames import FrameProtocol
 from twistedp2p.framing.idle import Idle
 from twistedp2p.framing.network import Network
 from twistedp2p.framing.requests import Answers, Requests
-from twistedp2p.messages import Cancel, Done, Failed
+from twistedp2p.messages.common import Cancel, Done, Failed
 
 __all__ = ["CallFactory", "CallProtocol"]
 

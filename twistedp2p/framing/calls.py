@@ -42,8 +42,8 @@ from twistedp2p.errors import (
     TwistedP2PError,
     UnknownRequest,
 )
-from twistedp2p.messages import Cancel, Done, Failed
-from twistedp2p.messages import Request as Number
+from twistedp2p.messages.common import Cancel, Done, Failed
+from twistedp2p.messages.common import Request as Number
 from twistedp2p.wire import Codec
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 
 from twistedp2p import limits
 from twistedp2p.errors import NoCommonVersion, TwistedP2PError, Unreachable, error_to_code
-from twistedp2p.messages import Done, Failed
+from twistedp2p.messages.common import Done, Failed
 
 __all__ = ["end_of", "refusal_of", "why_lost"]
 

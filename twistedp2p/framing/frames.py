@@ -32,7 +32,7 @@ from twistedp2p.framing.long_frame import LongFrame
 from twistedp2p.framing.network import Network
 from twistedp2p.framing.output import PREFIX, Output
 from twistedp2p.identity.proof import Channel
-from twistedp2p.messages import Refused
+from twistedp2p.messages.common import Refused
 from twistedp2p.wire import Codec
 
 __all__ = ["NO_VERSION", "FrameProtocol", "LinkState"]

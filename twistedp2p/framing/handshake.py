@@ -10,7 +10,7 @@ from twistedp2p.identity.device import node_id_of
 from twistedp2p.identity.proof import Channel, Role, check_proof, make_proof
 from twistedp2p.identity.proof import Proof as SignedProof
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import NodeId, Proof
+from twistedp2p.messages.common import NodeId, Proof
 
 __all__ = ["acceptor_of", "dialler_of", "prove", "verify"]
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from twistedp2p.errors import BadProof, KeyUnusable
-from twistedp2p.messages import NodeId
+from twistedp2p.messages.common import NodeId
 
 __all__ = ["DeviceKey", "node_id_of", "node_text", "pin_of", "spki_of"]
 

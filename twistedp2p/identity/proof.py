@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from twistedp2p.errors import BadProof
 from twistedp2p.identity.share import ShareKeys, share_id_of
-from twistedp2p.messages import Proof
+from twistedp2p.messages.common import Proof
 
 __all__ = ["EXPORTER_BYTES", "EXPORTER_LABEL", "NONCE_BYTES", "Channel", "Proof", "Role", "check_proof", "make_proof"]
 

@@ -14,7 +14,7 @@ from twistedp2p.framing.network import PEER_ALPN, Network
 from twistedp2p.identity.proof import NONCE_BYTES
 from twistedp2p.identity.seal import item_key, unseal
 from twistedp2p.limits import NAME_CHARS
-from twistedp2p.messages import Address
+from twistedp2p.messages.tracker import Address
 from twistedp2p.peer.announce import Announcer
 from twistedp2p.peer.bench import Bench
 from twistedp2p.peer.failures import Complaints

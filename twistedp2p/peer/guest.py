@@ -17,7 +17,7 @@ from twistedp2p.framing.network import Network
 from twistedp2p.identity.invite import Invite
 from twistedp2p.identity.proof import NONCE_BYTES
 from twistedp2p.limits import GUEST_PATIENCE, GUEST_PEERS
-from twistedp2p.messages import Entry, PeerInfo, SetDigest, Welcome
+from twistedp2p.messages.tracker import Entry, PeerInfo, SetDigest, Welcome
 from twistedp2p.peer.rehearsal import Rehearsal
 from twistedp2p.peer.tracking import VERSIONS
 from twistedp2p.peer.workers import Workers

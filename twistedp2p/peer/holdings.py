@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from twistedp2p.limits import LIST_ITEMS, PEERS_PER_SHARE
-from twistedp2p.messages import PeerInfo
+from twistedp2p.messages.tracker import PeerInfo
 from twistedp2p.peer.values import Want
 
 __all__ = ["Holdings"]

@@ -16,7 +16,7 @@ from typing import Any
 from attrs import frozen
 
 from twistedp2p.errors import IndexUnusable
-from twistedp2p.messages import SetDigest
+from twistedp2p.messages.tracker import SetDigest
 from twistedp2p.peer.index_check import wrong
 from twistedp2p.peer.index_codec import (
     Unreadable,

@@ -6,7 +6,7 @@ import json
 
 from attrs import frozen
 
-from twistedp2p.messages import SetDigest
+from twistedp2p.messages.tracker import SetDigest
 from twistedp2p.peer.replica import holds
 from twistedp2p.peer.values import Row
 from twistedp2p.versions import Live, Register, winner

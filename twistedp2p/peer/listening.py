@@ -11,7 +11,7 @@ from twisted.internet.error import CannotListenError
 from twistedp2p.errors import TwistedP2PError
 from twistedp2p.framing.addresses import Advertised, own_address
 from twistedp2p.limits import ADDRESSES, BACKLOG
-from twistedp2p.messages import Address
+from twistedp2p.messages.tracker import Address
 from twistedp2p.peer.assembly import Peer
 from twistedp2p.peer.member import Member
 

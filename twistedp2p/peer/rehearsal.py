@@ -14,7 +14,7 @@ from attrs import Factory, define, evolve, field, frozen
 from twistedp2p.errors import BadPath, ProtocolViolation
 from twistedp2p.identity.seal import item_key, unseal
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import Entry, Welcome
+from twistedp2p.messages.tracker import Entry, Welcome
 from twistedp2p.paths import NameRules, RelPath
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.keeping import copy_path

@@ -20,7 +20,7 @@ from twistedp2p.errors import FolderBusy
 from twistedp2p.framing.tls import TLSNetwork
 from twistedp2p.identity.invite import TrackerAddress
 from twistedp2p.limits import RETRY_FIRST
-from twistedp2p.messages import Address
+from twistedp2p.messages.tracker import Address
 from twistedp2p.peer.assembly import Peer
 from twistedp2p.peer.change_readers import ChangeReaders, Changes
 from twistedp2p.peer.folder.hints import Hint

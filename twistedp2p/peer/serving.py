@@ -16,7 +16,7 @@ from twistedp2p.peer.folder.trash import TrashStore
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.values import Signature
 from twistedp2p.peer.workers import Workers
-from twistedp2p.transfer.chunking import content_id_of
+from twistedp2p.transfer.hashing import content_id_of
 from twistedp2p.transfer.server import OpenContent
 from twistedp2p.versions import Kind
 

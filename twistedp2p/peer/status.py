@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from twistedp2p import __version__
 from twistedp2p.identity.device import node_text
-from twistedp2p.messages import Address
+from twistedp2p.messages.tracker import Address
 from twistedp2p.peer.assembly import Peer
 from twistedp2p.peer.folder.scan import IGNORED
 from twistedp2p.peer.folder.trash import displaced_at

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from twistedp2p.disk.seam import Disk
 from twistedp2p.errors import BadPath, ProtocolViolation
-from twistedp2p.messages import Entry, SetDigest, Welcome
+from twistedp2p.messages.tracker import Entry, SetDigest, Welcome
 from twistedp2p.paths import NameRules, RelPath
 from twistedp2p.peer.announce import Announcer
 from twistedp2p.peer.changes import LOST, By, changes_of

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from twistedp2p.errors import TwistedP2PError
 from twistedp2p.limits import FULL_SCAN, INDEX_AGAIN, TRASH_AGAIN
-from twistedp2p.messages import Entry, PeerInfo, Welcome
+from twistedp2p.messages.tracker import Entry, PeerInfo, Welcome
 from twistedp2p.peer.changes import Change
 from twistedp2p.peer.failures import Complaints, Failures
 from twistedp2p.peer.first_list import FirstList

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from twistedp2p.errors import DuplicateDevice, TwistedP2PError
 from twistedp2p.limits import CLOCK_OFF
-from twistedp2p.messages import Address, Entry, PeerInfo, SetDigest, Welcome
+from twistedp2p.messages.tracker import Address, Entry, PeerInfo, SetDigest, Welcome
 from twistedp2p.peer.index import Index
 from twistedp2p.peer.steps import Steps
 from twistedp2p.peer.sync import Sync

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twistedp2p.framing.admission import is_local
 from twistedp2p.framing.alarm import Alarm
 from twistedp2p.limits import WHEREABOUTS
-from twistedp2p.messages import Address
+from twistedp2p.messages.tracker import Address
 
 __all__ = ["Whereabouts"]
 

@@ -14,7 +14,7 @@ from twistedp2p.disk.real import RealDisk
 from twistedp2p.home import Home
 from twistedp2p.identity.invite import Invite, TrackerAddress
 from twistedp2p.limits import TRACKER_PORT
-from twistedp2p.messages import Address
+from twistedp2p.messages.tracker import Address
 from twistedp2p.paths import RelPath
 from twistedp2p.peer.assembly import Peer
 from twistedp2p.peer.folder.hints import Hint, What

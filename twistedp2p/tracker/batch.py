@@ -13,7 +13,7 @@ from attrs import frozen
 
 from twistedp2p import limits
 from twistedp2p.errors import ProtocolViolation
-from twistedp2p.messages import Announce, SetDigest
+from twistedp2p.messages.tracker import Announce, SetDigest
 from twistedp2p.ranges import count_of, from_ranges, to_ranges
 from twistedp2p.wire import pack
 

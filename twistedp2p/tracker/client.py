@@ -23,7 +23,7 @@ from twistedp2p.framing.alarm import Alarm
 from twistedp2p.framing.network import TRACKER_ALPN, Network
 from twistedp2p.identity.invite import TrackerAddress
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import Welcome
+from twistedp2p.messages.tracker import Welcome
 from twistedp2p.tracker.batch import Batch
 from twistedp2p.tracker.conversation import TrackerConversation, Updates
 from twistedp2p.tracker.registry import HoldersEntry

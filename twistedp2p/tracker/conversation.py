@@ -43,22 +43,19 @@ from twistedp2p.framing.versions import no_common_version
 from twistedp2p.identity.device import pin_of
 from twistedp2p.identity.proof import Channel, Role
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import (
+from twistedp2p.messages.common import Goodbye, Ping, Pong, Refused
+from twistedp2p.messages.tracker import (
     Alive,
     Announced,
     Blobs,
     Delta,
     DialMe,
-    Goodbye,
     Hello,
     Holders,
     HoldersOf,
     KeepAlive,
     Need,
     Peers,
-    Ping,
-    Pong,
-    Refused,
     Welcome,
     WhoHolds,
 )
@@ -66,7 +63,8 @@ from twistedp2p.ranges import from_ranges, to_ranges
 from twistedp2p.tracker.batch import Batch, announcements
 from twistedp2p.tracker.registry import HoldersEntry
 from twistedp2p.tracker.updates import HelloFacts, Updates
-from twistedp2p.wire import TRACKER, pieces
+from twistedp2p.tracker.wire import TRACKER
+from twistedp2p.wire import pieces
 
 __all__ = ["HelloFacts", "TrackerConversation", "Updates"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from twistedp2p.messages import SetDigest
+from twistedp2p.messages.tracker import SetDigest
 
 __all__ = ["Digest"]
 

@@ -18,7 +18,7 @@ from twistedp2p.framing.network import TRACKER_ALPN, Network
 from twistedp2p.identity.invite import TrackerAddress
 from twistedp2p.identity.share import ShareKeys
 from twistedp2p.limits import REFUSAL_LINGER, REPLY
-from twistedp2p.messages import Entry, PeerInfo, SetDigest, Welcome
+from twistedp2p.messages.tracker import Entry, PeerInfo, SetDigest, Welcome
 from twistedp2p.tracker.conversation import TrackerConversation
 from twistedp2p.tracker.updates import HelloFacts
 

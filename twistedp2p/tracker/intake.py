@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from twistedp2p import limits
 from twistedp2p.errors import ProtocolViolation
-from twistedp2p.messages import Announce, Announced, Blobs, Need
+from twistedp2p.messages.tracker import Announce, Announced, Blobs, Need
 from twistedp2p.ranges import to_ranges
 from twistedp2p.tracker.batch import Assembly, Batch
 from twistedp2p.tracker.registry import Registry, Session

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twistedp2p import limits
 from twistedp2p.errors import ConnectionFull, DuplicateDevice
 from twistedp2p.framing.alarm import Alarm
-from twistedp2p.messages import Holders, PeerInfo, SetDigest
+from twistedp2p.messages.tracker import Holders, PeerInfo, SetDigest
 from twistedp2p.tracker.batch import Batch
 from twistedp2p.tracker.dial_wishes import DialWishes
 from twistedp2p.tracker.directory import Directory

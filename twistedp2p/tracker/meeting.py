@@ -14,7 +14,7 @@ from twistedp2p.errors import TwistedP2PError
 from twistedp2p.framing.network import Network
 from twistedp2p.identity.invite import TrackerAddress
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import Address, Entry, PeerInfo, SetDigest, Welcome
+from twistedp2p.messages.tracker import Address, Entry, PeerInfo, SetDigest, Welcome
 from twistedp2p.tracker.client import TrackerClient
 from twistedp2p.tracker.updates import HelloFacts
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from twistedp2p import limits
 from twistedp2p.framing.admission import is_local
-from twistedp2p.messages import Address, Delta, Holders, HoldersOf, PeerInfo, Peers
+from twistedp2p.messages.tracker import Address, Delta, Holders, HoldersOf, PeerInfo, Peers
 from twistedp2p.tracker.registry import HoldersEntry, WholeDelta
 from twistedp2p.wire import pack, pieces
 

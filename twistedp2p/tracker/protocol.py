@@ -38,20 +38,8 @@ from twistedp2p.framing.frames import FrameProtocol
 from twistedp2p.framing.handshake import dialler_of, verify
 from twistedp2p.framing.network import TRACKER_ALPN, Network, host_of
 from twistedp2p.identity.proof import Channel, Role
-from twistedp2p.messages import (
-    Alive,
-    Announce,
-    Blobs,
-    DialMe,
-    Goodbye,
-    Hello,
-    KeepAlive,
-    PeerInfo,
-    Ping,
-    Pong,
-    Welcome,
-    WhoHolds,
-)
+from twistedp2p.messages.common import Goodbye, Ping, Pong
+from twistedp2p.messages.tracker import Alive, Announce, Blobs, DialMe, Hello, KeepAlive, PeerInfo, Welcome, WhoHolds
 from twistedp2p.ranges import from_ranges
 from twistedp2p.tracker.intake import Intake
 from twistedp2p.tracker.outgoing import (
@@ -62,7 +50,7 @@ from twistedp2p.tracker.outgoing import (
     peers_messages,
 )
 from twistedp2p.tracker.registry import Joining, Registry, Session
-from twistedp2p.wire import TRACKER
+from twistedp2p.tracker.wire import TRACKER
 
 __all__ = ["TrackerProtocol"]
 

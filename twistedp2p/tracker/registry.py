@@ -11,7 +11,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from twistedp2p.messages import Address, Entry, Holders, PeerInfo, SetDigest
+from twistedp2p.messages.tracker import Address, Entry, Holders, PeerInfo, SetDigest
 from twistedp2p.tracker.batch import Batch
 from twistedp2p.tracker.share_directory import Applied, Joined
 

@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from twistedp2p import limits
 from twistedp2p.errors import ConnectionFull, ProtocolViolation, TwistedP2PError
-from twistedp2p.messages import Address, Entry, PeerInfo, SetDigest
+from twistedp2p.messages.tracker import Address, Entry, PeerInfo, SetDigest
 from twistedp2p.tracker.batch import Batch, ItemRef
 from twistedp2p.tracker.digest import Digest
 from twistedp2p.tracker.holder_news import HolderLog, HolderNews

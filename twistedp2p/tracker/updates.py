@@ -11,7 +11,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from twistedp2p.errors import TwistedP2PError
-from twistedp2p.messages import Address, Entry, PeerInfo, SetDigest, Welcome
+from twistedp2p.messages.tracker import Address, Entry, PeerInfo, SetDigest, Welcome
 
 __all__ = ["HelloFacts", "Updates"]
 

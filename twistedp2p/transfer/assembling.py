@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from twistedp2p.transfer.chunking import Manifest, content_id_of
+from twistedp2p.transfer.chunking import Manifest
+from twistedp2p.transfer.hashing import content_id_of
 
 __all__ = ["Cut", "Part", "Parts", "store_run"]
 

@@ -19,13 +19,13 @@ from pyfastcdc import FastCDC
 
 from twistedp2p import limits
 from twistedp2p.errors import CorruptContent, SizeChanged, TooLarge
+from twistedp2p.transfer.hashing import content_id_of
 
 __all__ = [
     "Chunker",
     "Cutting",
     "Hashed",
     "Manifest",
-    "content_id_of",
     "cutting_for",
     "manifest_bytes_most",
     "manifest_id_of",
@@ -61,11 +61,6 @@ def cutting_for(size: int) -> Cutting:
     while size > average * limits.CHUNKS_AIM and average < limits.CHUNK_AVERAGE_MOST:
         average *= 2
     return Cutting(average // 4, average, average * 4)
-
-
-def content_id_of(data: bytes | bytearray | memoryview) -> bytes:
-    """Return the content id of `data`, 32 bytes; also the hash by which a chunk is named."""
-    return blake3(data).digest()
 
 
 def manifest_id_of(encoded: bytes) -> bytes:

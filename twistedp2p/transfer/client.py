@@ -15,8 +15,10 @@ from twisted.internet.defer import Deferred
 from twistedp2p import limits
 from twistedp2p.errors import CorruptContent, ProtocolViolation
 from twistedp2p.framing.requests import Requests
-from twistedp2p.messages import Data, GetContents, GetManifest, GetRange, Missing
-from twistedp2p.transfer.chunking import content_id_of, manifest_id_of
+from twistedp2p.messages.common import Data
+from twistedp2p.messages.peer import GetContents, GetManifest, GetRange, Missing
+from twistedp2p.transfer.chunking import manifest_id_of
+from twistedp2p.transfer.hashing import content_id_of
 
 __all__ = ["NotSent", "ask_contents", "ask_manifest", "ask_range"]
 

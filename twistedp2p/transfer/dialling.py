@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twistedp2p import limits
 from twistedp2p.errors import TwistedP2PError
 from twistedp2p.framing.alarm import Alarm
-from twistedp2p.messages import Address
+from twistedp2p.messages.tracker import Address
 
 __all__ = ["Dial", "not_reached"]
 

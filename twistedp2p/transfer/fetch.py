@@ -24,9 +24,10 @@ from twistedp2p.errors import CorruptContent, TwistedP2PError, Unreachable
 from twistedp2p.framing.alarm import Alarm
 from twistedp2p.transfer.asks import Ask, AskContents, AskManifest, AskRun
 from twistedp2p.transfer.assembling import Cut, Part, Parts, store_run
-from twistedp2p.transfer.chunking import Manifest, content_id_of, manifest_bytes_most
+from twistedp2p.transfer.chunking import Manifest, manifest_bytes_most
 from twistedp2p.transfer.client import NotSent
 from twistedp2p.transfer.connections import Connection, Connections
+from twistedp2p.transfer.hashing import content_id_of
 from twistedp2p.transfer.progress import Meter, Progress
 from twistedp2p.transfer.swarm import Swarm
 

@@ -7,7 +7,12 @@ from blake3 import blake3
 from twistedp2p import limits
 from twistedp2p.disk.seam import OpenFile
 
-__all__ = ["hasher_of"]
+__all__ = ["content_id_of", "hasher_of"]
+
+
+def content_id_of(data: bytes | bytearray | memoryview) -> bytes:
+    """Return the content id of `data`, 32 bytes; also the hash by which a chunk is named."""
+    return blake3(data).digest()
 
 
 def hasher_of(file: OpenFile, size: int) -> blake3:

@@ -22,7 +22,7 @@ from twistedp2p.framing.network import PEER_ALPN, Network
 from twistedp2p.framing.versions import no_common_version
 from twistedp2p.identity.device import node_text
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import Address, PeerInfo
+from twistedp2p.messages.tracker import Address, PeerInfo
 from twistedp2p.transfer.accepting import PeerFactory
 from twistedp2p.transfer.dialling import Dial, not_reached
 from twistedp2p.transfer.protocol import PeerProtocol

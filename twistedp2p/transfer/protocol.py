@@ -31,25 +31,12 @@ from twistedp2p.framing.requests import Answers, Requests
 from twistedp2p.identity.device import node_text
 from twistedp2p.identity.proof import NONCE_BYTES, Channel, Role
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import (
-    Cancel,
-    Data,
-    Done,
-    Failed,
-    GetContents,
-    GetManifest,
-    GetRange,
-    Goodbye,
-    Missing,
-    PeerHello,
-    Ping,
-    Pong,
-    Refused,
-)
+from twistedp2p.messages.common import Cancel, Data, Done, Failed, Goodbye, Ping, Pong, Refused
+from twistedp2p.messages.peer import GetContents, GetManifest, GetRange, Missing, PeerHello
 from twistedp2p.transfer.client import NotSent, ask_contents, ask_manifest, ask_range
 from twistedp2p.transfer.liveness import Liveness
 from twistedp2p.transfer.server import Contents, ContentSource
-from twistedp2p.wire import PEER
+from twistedp2p.transfer.wire import PEER
 
 __all__ = ["PeerProtocol"]
 

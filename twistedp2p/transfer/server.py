@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred
 
 from twistedp2p import limits
 from twistedp2p.errors import NotHeld
-from twistedp2p.messages import Data, GetContents, GetManifest, GetRange, Missing
+from twistedp2p.messages.common import Data
+from twistedp2p.messages.peer import GetContents, GetManifest, GetRange, Missing
 from twistedp2p.transfer.stream import Stream
 
 __all__ = ["ContentSource", "Contents", "OpenContent"]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 
 from twistedp2p import limits
-from twistedp2p.messages import Data
+from twistedp2p.messages.common import Data
 
 __all__ = ["Readable", "Stream", "data_of"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.samples import HASH, NAME, PROOF
 from twistedp2p import limits
-from twistedp2p import messages as m
+from twistedp2p.messages import common
 from twistedp2p.transfer.files import messages as f
 
 PATH = "\u00e4" * (limits.PATH_BYTES // 2)
@@ -33,12 +33,12 @@ FILES_SAMPLES: list[object] = [
     f.RenameFile(1, PATH, PATH, True),
     f.MakeFolder(1, PATH),
     f.Received(1, 2, 3, False),
-    m.Done(1),
-    m.Failed(1, "file-changed", "It is not what it was."),
-    m.Cancel(1),
-    m.Data(1, bytes(limits.FILE_DATA_BYTES)),
-    m.Ping(),
-    m.Pong(),
-    m.Goodbye(),
-    m.Refused("full", "Try again later."),
+    common.Done(1),
+    common.Failed(1, "file-changed", "It is not what it was."),
+    common.Cancel(1),
+    common.Data(1, bytes(limits.FILE_DATA_BYTES)),
+    common.Ping(),
+    common.Pong(),
+    common.Goodbye(),
+    common.Refused("full", "Try again later."),
 ]

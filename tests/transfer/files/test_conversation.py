@@ -23,13 +23,13 @@ from twistedp2p.errors import (
     Unreachable,
     WrongPeer,
 )
-from twistedp2p.transfer.chunking import content_id_of
 from twistedp2p.transfer.files.connection import FilesConnection, Put
 from twistedp2p.transfer.files.listings import Listings
 from twistedp2p.transfer.files.messages import FileEntry, ListFolder
 from twistedp2p.transfer.files.server import Access
 from twistedp2p.transfer.files.source import SmallFile
 from twistedp2p.transfer.files.uploads import PARTS
+from twistedp2p.transfer.hashing import content_id_of
 
 SECOND = 1_000_000_000
 OLD = 1_600_000_000 * SECOND

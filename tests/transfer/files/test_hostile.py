@@ -22,10 +22,10 @@ from twistedp2p.framing.handshake import prove
 from twistedp2p.framing.network import FILES_ALPN
 from twistedp2p.identity.proof import Role
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import Data, Done, Failed
-from twistedp2p.transfer.chunking import content_id_of
+from twistedp2p.messages.common import Data, Done, Failed
 from twistedp2p.transfer.files import messages as f
 from twistedp2p.transfer.files.messages import FILES, FileEntry, FilesHello, FilesWelcome
+from twistedp2p.transfer.hashing import content_id_of
 
 MIB = 1024 * 1024
 

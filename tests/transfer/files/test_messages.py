@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.transfer.files.samples import FILES_SAMPLES
 from twistedp2p import limits
-from twistedp2p import messages as m
 from twistedp2p.errors import ProtocolViolation
+from twistedp2p.messages import common, peer, tracker
 from twistedp2p.transfer.files import messages as f
 from twistedp2p.transfer.files.messages import FILES, FILES_TYPES
 
@@ -21,21 +21,21 @@ def test_every_message_survives(message: object) -> None:
     """A message that was encoded decodes to an equal one, and fits the longest frame that is accepted then."""
     frame = FILES.encode(message)
     assert FILES.decode(frame) == message
-    most = {f.FilesHello: limits.PROOF_FRAME_BYTES, m.Data: FILES.frame_bytes}
+    most = {f.FilesHello: limits.PROOF_FRAME_BYTES, common.Data: FILES.frame_bytes}
     assert len(frame) <= most.get(type(message), limits.FRAME_BYTES)
 
 
 def test_only_data_is_longer() -> None:
     """Data may be as long as FILE_DATA_BYTES and not a byte longer; any other message is no longer than elsewhere."""
-    most = m.Data(1, bytes(limits.FILE_DATA_BYTES))
+    most = common.Data(1, bytes(limits.FILE_DATA_BYTES))
     assert FILES.decode(FILES.encode(most)) == most
     assert FILES.frame_bytes == len(FILES.encode(most))
     with pytest.raises(ProtocolViolation, match="Data"):
-        FILES.decode(FILES.encode(m.Data(1, bytes(limits.FILE_DATA_BYTES + 1))))
+        FILES.decode(FILES.encode(common.Data(1, bytes(limits.FILE_DATA_BYTES + 1))))
     pad = b"\xa1x\xc6" + (limits.FRAME_BYTES - 9).to_bytes(4, "big") + bytes(limits.FRAME_BYTES - 9)
-    number = next(number for number, cls in FILES_TYPES.items() if cls is m.Ping)
+    number = next(number for number, cls in FILES_TYPES.items() if cls is common.Ping)
     frame = bytes([number, 0x81]) + pad
-    assert FILES.decode(frame) == m.Ping()
+    assert FILES.decode(frame) == common.Ping()
     with pytest.raises(ProtocolViolation, match="bytes"):
         FILES.decode(frame.replace(b"\xa1x", b"\xa2xy"))
 
@@ -48,12 +48,12 @@ def test_the_longest_data_comes_in_time() -> None:
 def test_every_type_has_a_sample() -> None:
     """No type of message is left out of these tests; a type byte means the same in every conversation."""
     assert {type(sample) for sample in FILES_SAMPLES} == set(FILES_TYPES.values())
-    for types in (m.TRACKER_TYPES, m.PEER_TYPES):
+    for types in (tracker.TRACKER_TYPES, peer.PEER_TYPES):
         for number in set(types) & set(FILES_TYPES):
             assert types[number] is FILES_TYPES[number]
 
 
-@pytest.mark.parametrize("message", [one for one in FILES_SAMPLES if not isinstance(one, m.Data)])
+@pytest.mark.parametrize("message", [one for one in FILES_SAMPLES if not isinstance(one, common.Data)])
 def test_cut_or_with_something_behind_it(message: object) -> None:
     """A message that ends too early, or has anything behind it, is refused."""
     whole = FILES.encode(message)
@@ -113,6 +113,6 @@ def test_over_a_limit(wrong: object) -> None:
 
 def test_fields_of_later_versions() -> None:
     """A field that this version does not know is skipped."""
-    fields = {**msgspec.to_builtins(m.Done(7)), "later": [1, 2]}
-    assert FILES.decode(bytes([38]) + msgspec.msgpack.encode(fields)) == m.Done(7)
+    fields = {**msgspec.to_builtins(common.Done(7)), "later": [1, 2]}
+    assert FILES.decode(bytes([38]) + msgspec.msgpack.encode(fields)) == common.Done(7)
     assert evolve(f.Received(1, 2, 3), accepted=True) == f.Received(1, 2, 3)

@@ -10,11 +10,11 @@ from twisted.internet.defer import ensureDeferred
 
 from tests.transfer.files.serving import READ, ServingTestCase, in_line, name_of
 from twistedp2p.errors import BadPath, FileChanged, NoSuchFile
-from twistedp2p.transfer.chunking import content_id_of
 from twistedp2p.transfer.files.messages import FileEntry, ListFolder
 from twistedp2p.transfer.files.offer import Offer
 from twistedp2p.transfer.files.server import Access
 from twistedp2p.transfer.files.source import SmallFile
+from twistedp2p.transfer.hashing import content_id_of
 
 
 class OfferTests(ServingTestCase):

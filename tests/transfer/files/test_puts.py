@@ -12,9 +12,9 @@ from tests.transfer.files.serving import ServingTestCase
 from tests.transfer.files.test_server_faults import FaultyServerTestCase
 from twistedp2p import limits
 from twistedp2p.errors import DiskFailed, PeerTimeout
-from twistedp2p.transfer.chunking import content_id_of
 from twistedp2p.transfer.files.connection import Put
 from twistedp2p.transfer.files.source import SmallFile
+from twistedp2p.transfer.hashing import content_id_of
 
 MIB = 1024 * 1024
 DATA = os.urandom(2 * MIB)

@@ -15,10 +15,10 @@ from tests.transfer.files.serving import ServingTestCase, in_line
 from twistedp2p.disk.real import RealDisk
 from twistedp2p.errors import NoSpace, NoSuchFile, NotWritable, TwistedP2PError
 from twistedp2p.testing.faults import DiskFaults, FaultyDisk, Moment
-from twistedp2p.transfer.chunking import content_id_of
 from twistedp2p.transfer.files.connection import FilesConnection, Put
 from twistedp2p.transfer.files.folder import ServedFolder
 from twistedp2p.transfer.files.uploads import reserve
+from twistedp2p.transfer.hashing import content_id_of
 
 MIB = 1024 * 1024
 DATA = os.urandom(3 * MIB + 7)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twistedp2p.transfer.chunking import content_id_of
 from twistedp2p.transfer.files.tokens import HashesUnderWay
+from twistedp2p.transfer.hashing import content_id_of
 
 
 @given(

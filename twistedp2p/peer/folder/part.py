@@ -11,7 +11,8 @@ from blake3 import blake3
 from twistedp2p.disk.seam import OpenFile
 from twistedp2p.errors import CorruptContent, NoSpace
 from twistedp2p.limits import PART_FLUSH_BYTES, PART_FLUSH_SECONDS, READ_BYTES
-from twistedp2p.transfer.chunking import Manifest, content_id_of
+from twistedp2p.transfer.chunking import Manifest
+from twistedp2p.transfer.hashing import content_id_of
 
 __all__ = ["Part", "full_disk"]
 

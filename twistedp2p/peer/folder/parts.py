@@ -19,7 +19,8 @@ from twistedp2p.limits import (
 )
 from twistedp2p.peer.folder.mark import PARTS
 from twistedp2p.peer.folder.part import Part, full_disk
-from twistedp2p.transfer.chunking import Manifest, content_id_of
+from twistedp2p.transfer.chunking import Manifest
+from twistedp2p.transfer.hashing import content_id_of
 
 __all__ = ["PartStore"]
 

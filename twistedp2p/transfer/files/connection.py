@@ -24,7 +24,7 @@ from twistedp2p.framing.requests import Requests
 from twistedp2p.identity.device import pin_of
 from twistedp2p.identity.proof import NONCE_BYTES, Channel, Role
 from twistedp2p.identity.share import ShareKeys
-from twistedp2p.messages import Cancel, Data, Done, Failed, Goodbye, Ping, Pong, Refused
+from twistedp2p.messages.common import Cancel, Data, Done, Failed, Goodbye, Ping, Pong, Refused
 from twistedp2p.transfer.files.messages import (
     FILES,
     FileEntry,

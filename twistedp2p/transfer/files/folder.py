@@ -19,7 +19,6 @@ from twisted.internet.interfaces import IReactorTime
 from twistedp2p import limits
 from twistedp2p.disk.seam import Disk, FileKind, OpenFile, Stat
 from twistedp2p.errors import AlreadyThere, FileChanged, NoSuchFile, TwistedP2PError
-from twistedp2p.transfer.chunking import content_id_of
 from twistedp2p.transfer.files.messages import FileEntry, ListFolder, PutFile
 from twistedp2p.transfer.files.on_disk import InThread, in_words, make_folders
 from twistedp2p.transfer.files.pattern import Pattern
@@ -27,6 +26,7 @@ from twistedp2p.transfer.files.source import OpenedFile, SmallFile, Upload, chec
 from twistedp2p.transfer.files.tokens import HashesUnderWay, KnownHashes, Tokens
 from twistedp2p.transfer.files.uploads import Uploads
 from twistedp2p.transfer.files.walk import Found, locate, look, walk
+from twistedp2p.transfer.hashing import content_id_of
 
 __all__ = ["ServedFolder"]
 

@@ -20,7 +20,7 @@ from attrs import frozen
 from msgspec import Meta
 
 from twistedp2p import limits
-from twistedp2p.messages import (
+from twistedp2p.messages.common import (
     Cancel,
     Data,
     Done,

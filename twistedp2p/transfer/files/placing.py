@@ -10,10 +10,10 @@ from attrs import frozen
 
 from twistedp2p.disk.seam import Disk, Name
 from twistedp2p.errors import AlreadyThere, CorruptContent, NotWritable, TwistedP2PError
-from twistedp2p.transfer.chunking import content_id_of
 from twistedp2p.transfer.files.local import Source, hash_of, in_local_words, part_name, put_in_place, sizes_of
 from twistedp2p.transfer.files.old_parts import OldParts
 from twistedp2p.transfer.files.on_disk import make_folders
+from twistedp2p.transfer.hashing import content_id_of
 
 __all__ = ["Small", "flush", "place_small", "small_here"]
 

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twistedp2p import limits
 from twistedp2p.errors import PeerTimeout, ProtocolViolation, Refusal
 from twistedp2p.framing.alarm import Alarm
-from twistedp2p.messages import Data
+from twistedp2p.messages.common import Data
 from twistedp2p.transfer.files.messages import PutAt, PutFile
 from twistedp2p.transfer.files.source import Upload, WritableSource
 

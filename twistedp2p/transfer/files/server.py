@@ -32,7 +32,7 @@ from twistedp2p.framing.network import FILES_ALPN, Network
 from twistedp2p.framing.requests import Answers
 from twistedp2p.identity.device import node_text
 from twistedp2p.identity.proof import Channel
-from twistedp2p.messages import Cancel, Data, Goodbye, Ping, Pong
+from twistedp2p.messages.common import Cancel, Data, Goodbye, Ping, Pong
 from twistedp2p.paths import RelPath
 from twistedp2p.transfer.files.access import Access
 from twistedp2p.transfer.files.listings import Listings

@@ -1,8 +1,4 @@
-"""The messages between nodes: one frozen class each; docs/protocol.md tells the two conversations.
-
-Lengths and ranges stand in the annotations, so that decoding (`wire`) refuses what is over a limit before
-anything else sees it. `TRACKER_TYPES` and `PEER_TYPES` give each class its type byte; a type byte is never reused.
-"""
+"""The conversation between a peer and a tracker; docs/protocol.md tells it."""
 
 from __future__ import annotations
 
@@ -12,73 +8,45 @@ from attrs import frozen
 from msgspec import Meta
 
 from twistedp2p import limits
+from twistedp2p.messages.common import (
+    Goodbye,
+    Key,
+    Keys,
+    Moment,
+    NodeId,
+    Number,
+    Ping,
+    Pong,
+    Port,
+    Proof,
+    Ranges,
+    Refused,
+    Seconds,
+    Text,
+    Versions,
+)
 
 __all__ = [
-    "PEER_TYPES",
     "TRACKER_TYPES",
     "Address",
     "Alive",
     "Announce",
     "Announced",
     "Blobs",
-    "Cancel",
-    "Data",
     "Delta",
     "DialMe",
-    "Done",
     "Entry",
-    "Failed",
-    "GetContents",
-    "GetManifest",
-    "GetRange",
-    "Goodbye",
     "Hello",
     "Holders",
     "HoldersOf",
     "KeepAlive",
-    "Missing",
     "Need",
-    "PeerHello",
     "PeerInfo",
     "Peers",
-    "Ping",
-    "Pong",
-    "Proof",
-    "Refused",
     "SetDigest",
     "Welcome",
     "WhoHolds",
 ]
-
-Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-"""A cursor, an item number, a batch number or a count."""
-Request = Annotated[int, Meta(ge=0, le=2**32 - 1)]
-"""The number by which a request and its replies belong together, chosen by the side that asks."""
-Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Key = Annotated[bytes, Meta(min_length=16, max_length=16)]
-NodeId = Annotated[bytes, Meta(min_length=20, max_length=20)]
-Text = Annotated[str, Meta(max_length=limits.NAME_CHARS)]
-Sentence = Annotated[str, Meta(max_length=limits.SENTENCE_CHARS)]
-Port = Annotated[int, Meta(ge=1, le=65535)]
-Seconds = Annotated[float, Meta(ge=0.01, le=86400.0)]
-Moment = Annotated[float, Meta(ge=0.0, le=1e12)]
-"""Seconds since 1970."""
-Ranges = Annotated[tuple[tuple[Number, Number], ...], Meta(max_length=limits.LIST_ITEMS)]
-"""Item numbers as (first, count) pairs."""
-Keys = Annotated[tuple[Key, ...], Meta(max_length=limits.LIST_ITEMS)]
-Priority = Annotated[int, Meta(ge=0, le=limits.SIZE_CAP)]
-"""How urgent a request is: a smaller number is answered sooner."""
-Versions = Annotated[tuple[Annotated[int, Meta(ge=0, le=65535)], ...], Meta(max_length=16)]
-
-
-@frozen
-class Proof:
-    """That the sender has the share's secret, bound to this very TLS connection (see `identity.proof`)."""
-
-    share_id: NodeId
-    member_public: Hash
-    nonce: Key
-    signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
 
 
 @frozen
@@ -95,9 +63,6 @@ class SetDigest:
 
     count: Number = 0
     sum: Key = bytes(16)
-
-
-# -- peer and tracker -------------------------------------------------------
 
 
 @frozen
@@ -289,29 +254,6 @@ class DialMe:
     member: Number
 
 
-@frozen
-class Ping:
-    """Tracker to peer: are you still there? Another session has your device key."""
-
-
-@frozen
-class Pong:
-    """Peer to tracker: yes."""
-
-
-@frozen
-class Goodbye:
-    """Either side: I end this session on purpose; forget me now."""
-
-
-@frozen
-class Refused:
-    """Either side: I close this connection, because; `code` is that of an error class."""
-
-    code: Annotated[str, Meta(max_length=32)]
-    text: Sentence
-
-
 TRACKER_TYPES: dict[int, type] = {
     1: Hello,
     2: Welcome,
@@ -331,104 +273,4 @@ TRACKER_TYPES: dict[int, type] = {
     16: Goodbye,
     17: Refused,
     128: DialMe,
-}
-
-
-# -- peer and peer ----------------------------------------------------------
-
-
-@frozen
-class PeerHello:
-    """Both ways, first, the dialler first: the proof of membership, and who I am."""
-
-    proof: Proof
-    name: Text
-    versions: Versions
-
-
-@frozen
-class GetContents:
-    """Send me these small contents; each comes as one `Data`, or as `Missing`, in this order; then `Done`."""
-
-    request: Request
-    contents: Annotated[tuple[Hash, ...], Meta(min_length=1, max_length=limits.SMALL_CONTENTS_PER_REQUEST)]
-    priority: Priority = 0
-
-
-@frozen
-class GetManifest:
-    """Send me the manifest of this id, as `Data` frames, then `Done`."""
-
-    request: Request
-    manifest: Hash
-    priority: Priority = 0
-
-
-@frozen
-class GetRange:
-    """Send me these bytes of a content, as `Data` frames in order, then `Done`."""
-
-    request: Request
-    content: Hash
-    offset: Annotated[int, Meta(ge=0, le=limits.SIZE_CAP)]
-    length: Annotated[int, Meta(ge=1, le=limits.RANGE_BYTES)]
-    priority: Priority = 0
-
-
-@frozen
-class Missing:
-    """This one of the small contents asked for is not held here."""
-
-    request: Request
-    content: Hash
-
-
-@frozen
-class Done:
-    """The reply to that request is complete."""
-
-    request: Request
-
-
-@frozen
-class Failed:
-    """There is no (further) reply to that request, because."""
-
-    request: Request
-    code: Annotated[str, Meta(max_length=32)]
-    text: Sentence
-
-
-@frozen
-class Cancel:
-    """I do not want the (rest of the) reply to that request."""
-
-    request: Request
-
-
-@frozen
-class Data:
-    """Raw bytes of a reply; on the wire a request number of four bytes and the bytes themselves, not MessagePack.
-
-    What was decoded has a view of its frame: 64 KiB are not copied once more.
-    """
-
-    request: Request
-    payload: bytes | memoryview
-
-
-PEER_TYPES: dict[int, type] = {
-    33: PeerHello,
-    34: GetContents,
-    35: GetManifest,
-    36: GetRange,
-    37: Missing,
-    38: Done,
-    39: Failed,
-    40: Cancel,
-    41: Data,
-    42: Ping,
-    43: Pong,
-    44: Goodbye,
-    45: Refused,
 }
