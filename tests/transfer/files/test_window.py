@@ -107,6 +107,37 @@ def test_a_disk_that_hesitates() -> None:
     assert lockstep(answer=0.0005, store=0.025).bytes > 2 * MIB
 
 
+def bursts(rate: float, idle: float) -> Window:
+    """Return a window after a download over a way of `rate` bytes a second that was idle so long after each burst."""
+    window, clock = window_of()
+    for _ in range(50):
+        lengths = []
+        while not window.is_full:
+            lengths.append(window.range_bytes)
+            window.asked(lengths[-1])
+        for length in lengths:
+            window.began(0.0003)
+            clock.advance(length / rate)
+            window.answered(length, more=True)
+        clock.advance(idle)
+        window.stored(sum(lengths))
+    return window
+
+
+@pytest.mark.parametrize(
+    ("rate", "idle", "least", "most"),
+    [
+        (125e6, 0.0005, 0.7, 0.8),  # 1 Gbit/s: a chunk at most, although the way is idle a little now and then
+        (165e6, 0.0005, 0.7, 0.8),
+        (250e6, 0.0005, 8, 16),  # within one machine
+        (125e6, 0.02, 2, 16),  # a disk that hesitates is worth more
+    ],
+)
+def test_idle_now_and_then(rate: float, idle: float, least: float, most: float) -> None:
+    """How much more is asked for when the way was idle follows how long it was, but within one machine; in MiB."""
+    assert least * MIB <= bursts(rate, idle).bytes <= most * MIB
+
+
 def test_nothing_more_to_ask_for() -> None:
     """A way that is idle because all is here does not get more to do ahead."""
     assert lockstep(answer=0.0005, store=0.0005, more=False).bytes < 3 * MIB
