@@ -16,13 +16,11 @@ _ROUND_TRIPS = 4
 """A way brings this many round trips' worth before more is asked for ..."""
 _PAUSE = (0.001, 0.05)
 """... and what it brings in the pauses of threads and disks, seconds: so long at least once there was one, at most."""
-_LONGER, _SHORTER = 2.0, 0.999
-"""By how much longer such pauses are thought to be when the way was idle, and how much shorter when it was not."""
-_FAST = 160 * 1024 * 1024
-"""Bytes per second of a way within one machine, or nearly so: there processors that are busy with both ends make the
-pauses, and the time for which the way was idle shows little of them."""
-_SHORT_PAUSE, _IDLE_TIMES = 0.002, 1.5
-"""Over any other way they are thought to be so long, seconds, or so many times as long as it was idle, at most."""
+_LONGER, _SHORTER = 2.0, 0.96
+"""By how much longer such pauses are thought to be when the way was idle, and how much shorter when it was not ..."""
+_FAST, _SHORTER_IF_FAST = 160 * 1024 * 1024, 0.999
+"""... and so much if it brings this many bytes per second, hence lies within one machine: processors that are busy with
+both ends are late again and again, though the way is seldom idle for it."""
 _SECONDS = 8.0
 """Over a slow way, as much as it brings in this time."""
 _LEAST = 4 * limits.DATA_SENT_BYTES
@@ -64,8 +62,6 @@ class Window:
         self._pause = 0.0
         self._busy = float("-inf")
         """When something was answered or stored."""
-        self._idle: float | None = None
-        """Since when the way is idle, only because too little was asked for."""
 
     @property
     def bytes(self) -> int:
@@ -95,15 +91,13 @@ class Window:
 
     def reconnected(self) -> None:
         """There is another connection, and its way may be another one."""
-        self._round_trip, self._rate, self._samples, self._pause, self._idle = float("inf"), 0.0, 0, 0.0, None
+        self._round_trip, self._rate, self._samples, self._pause = float("inf"), 0.0, 0, 0.0
 
     def asked(self, length: int) -> None:
         """So many bytes were asked for."""
         now = self._clock.seconds()
         if not self.unanswered and now - self._busy > _SAMPLE:
             self._since, self._came = now, 0  # nothing was wanted, and that is not the way's fault
-        if self._idle is not None:
-            self._was_idle(now - self._idle)
         self.under_way += length
         self.unanswered += 1
 
@@ -115,9 +109,10 @@ class Window:
         """A request was answered, or failed, after so many bytes; `more`: there is more to ask for."""
         self.unanswered -= 1
         if self.unanswered or not more:
-            self._pause *= _SHORTER
+            self._pause *= _SHORTER_IF_FAST if self._rate > _FAST else _SHORTER
         elif self._samples >= _SAMPLES:
-            self._idle = self._clock.seconds()
+            # The way is idle by now, only because too little was asked for.
+            self._pause = min(max(self._pause * _LONGER, _PAUSE[0]), _PAUSE[1])
         self._busy = now = self._clock.seconds()
         self._came += length
         seconds = now - self._since
@@ -125,13 +120,6 @@ class Window:
             self._rate = max(self._came / seconds, self._rate * _FADING)
             self._samples += 1
             self._since, self._came = now, 0
-
-    def _was_idle(self, seconds: float) -> None:
-        self._idle = None
-        least, most = _PAUSE
-        if self._rate <= _FAST:
-            most = min(max(_SHORT_PAUSE, seconds * _IDLE_TIMES), most)
-        self._pause = max(min(max(self._pause * _LONGER, least), most), self._pause)
 
     def stored(self, length: int) -> None:
         """So many bytes that were asked for are stored, or are not wanted any more."""
