@@ -7,30 +7,29 @@ Every conversation between nodes runs on a `FrameProtocol`:
 3. `proven`: the other side has shown that it may talk; the deadline ends, frames may be long;
 4. `abort`: at once and silently, for whoever misbehaves; or `close`: what was written leaves first.
 
-A frame is a length of four bytes (big-endian) and that many bytes (`Int32StringReceiver`), with one message each.
-This module knows no message but `Refused`, and checks no proof; the conversations do (`tracker`, `transfer`).
+A frame has one message; `reading` puts frames together, `output` sends them. This module knows no message but
+`Refused`, and checks no proof; the conversations do (`tracker`, `transfer`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import Any, cast
+from typing import cast
 
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IConsumer, IHandshakeListener, ITCPTransport
 from twisted.logger import Logger
-from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistedp2p import limits
 from twistedp2p.errors import BadProof, NoCommonVersion, ProtocolViolation, TwistedP2PError, UnknownType, error_to_code
 from twistedp2p.framing.alarm import Alarm
-from twistedp2p.framing.long_frame import LongFrame
 from twistedp2p.framing.network import Network
-from twistedp2p.framing.output import PREFIX, Output
+from twistedp2p.framing.output import Output
+from twistedp2p.framing.reading import FrameReader
 from twistedp2p.identity.proof import Channel
 from twistedp2p.messages.common import Refused
 from twistedp2p.wire import Codec
@@ -52,14 +51,13 @@ class LinkState(Enum):
 
 
 @implementer(IHandshakeListener)
-class FrameProtocol(Int32StringReceiver):
+class FrameProtocol(FrameReader):
     """One connection that carries messages; made by a factory, lives until the connection is lost.
 
     Subclasses override `secured`, `message_received` and `link_lost`. A `ProtocolViolation` or `BadProof` that
     `message_received` raises aborts the connection; any other exception is a bug, and Twisted drops the link.
     """
 
-    MAX_LENGTH = limits.PROOF_FRAME_BYTES
     _log = Logger()
 
     def __init__(
@@ -72,28 +70,17 @@ class FrameProtocol(Int32StringReceiver):
         first_frame_bytes: int = limits.PROOF_FRAME_BYTES,
         most_streams: int = limits.REQUESTS_IN_FLIGHT,
     ) -> None:
+        super().__init__(network.clock, first_frame_bytes)
         self.network = network
-        self.clock = network.clock
         self.link_state = LinkState.CONNECTED
         self.error: TwistedP2PError | None = None
         """Why this side ended the connection, or could not have it; None if it did not."""
-        self.MAX_LENGTH = first_frame_bytes
-        self.heard_at = 0.0
-        """When bytes came last, by the clock: a sign of life, also from within a frame, which may take minutes."""
         self._codec = codec
         self._alpn = alpn
         self._dialled = dialled
-        self._incomplete = 0
-        self._frames = 0
-        self._window = (0, 0)
-        self._received = 0
-        self._parsing = False
-        self._held = 0
-        self._long = LongFrame()
         self._most_streams = most_streams
         self._output: Output
         self._deadline = Alarm(self.clock, lambda: self.abort("no handshake and proof in time"))
-        self._too_slow = Alarm(self.clock, self._check_rate)
         self._linger = Alarm(self.clock, lambda: self.abort("the last words did not leave in time"))
 
     # -- for subclasses to override ------------------------------------------
@@ -156,24 +143,6 @@ class FrameProtocol(Int32StringReceiver):
             return fail(ConnectionDone())
         return self._output.stream(messages)
 
-    def hold_reading(self, wait: Deferred[Any] | None) -> None:
-        """Read nothing more until `wait` has fired; None is no wait. Its failure ends the connection, and is a bug."""
-        if wait is None:
-            return
-        self._held += 1
-        if not self.paused and not self._deaf:
-            self.pauseProducing()
-
-        def go_on(result: object) -> None:
-            self._held -= 1
-            if isinstance(result, Failure) and not result.check(CancelledError):
-                self._log.failure("What was received could not be taken in", failure=result)
-                self.abort("an error on this side")
-            elif not self._held and not self._deaf:
-                self.resumeProducing()
-
-        wait.addBoth(go_on)
-
     def close(self, *last_words: object) -> None:
         """Send `last_words` and close; abort if they have not left after `REFUSAL_LINGER`."""
         for message in last_words:
@@ -225,98 +194,17 @@ class FrameProtocol(Int32StringReceiver):
         self.link_state = LinkState.SECURED
         self.secured(channel)
 
-    def dataReceived(self, data: bytes) -> None:
-        """Take bytes unless the connection is closing."""
-        if self._deaf:
-            return
-        self._count(len(data))
-        self._take(data)
-
-    def get_buffer(self) -> memoryview | None:
-        """Return where the next bytes may be written without another copy; None if `dataReceived` shall have them.
-
-        This and `buffer_updated` are what asyncio's `BufferedProtocol` calls so.
-        """
-        return None if self.paused or self._deaf else self._long.room()
-
-    def buffer_updated(self, length: int) -> None:
-        """So many bytes came and were written where `get_buffer` said."""
-        self._count(length)
-        self._long.filled(length)
-        self._take(b"")
-
-    def _count(self, length: int) -> None:
-        self._received += length
-        self._incomplete += length
-        self.heard_at = self.clock.seconds()
-
-    def _take(self, data: bytes) -> None:
-        """Hand on the frames that are whole with these bytes, and put aside the beginning of one that is not."""
-        self._parsing = True
-        try:
-            if self._long.is_begun:
-                data = self._take_rest(data)
-            if self._is_beginning(data):
-                self._unprocessed = data
-            elif data or self._unprocessed:
-                super().dataReceived(data)
-        finally:
-            self._parsing = False
-        if self._incomplete and not self._deaf:
-            self._hold_back()
-
-    def _take_rest(self, data: bytes) -> bytes:
-        """Hand on the long frame, if it is whole with these bytes; return those that are still to be parsed."""
-        data = self._long.take(data)
-        frame = self._long.whole()
-        if frame is not None and self.paused:
-            return b"".join((frame, data))
-        if frame is not None:
-            self.stringReceived(frame[PREFIX:])
-        return data
-
-    def _is_beginning(self, data: bytes) -> bool:
-        """Whether this is the beginning of one frame: then Twisted need not copy and look through it."""
-        if self._unprocessed or len(data) < PREFIX:
-            return False
-        return len(data) - PREFIX < int.from_bytes(data[:PREFIX], "big") <= self.MAX_LENGTH
-
-    def _hold_back(self) -> None:
-        """Part of a frame is here: see that the rest comes, and put what is here aside until then."""
-        if not self._too_slow.is_set:
-            self._watch_rate()
-        if len(self._unprocessed) >= PREFIX and not self.paused:
-            begun, self._unprocessed = self._unprocessed, b""
-            self._long.begin(begun)
-
-    def resumeProducing(self) -> None:
-        """Read on. Twisted's would read the same bytes again if a message that is being handed on asked for it."""
-        if self._parsing:
-            self.paused = False
-            cast(IPushProducer, self._link).resumeProducing()
-        else:
-            super().resumeProducing()
-
-    def stringReceived(self, string: bytes | memoryview) -> None:
+    def frame_received(self, frame: bytes | memoryview) -> None:
         """Decode one frame and hand its message on."""
-        if self._deaf:
-            return
-        self._incomplete -= len(string) + PREFIX
-        self._frames += 1
         try:
             if self.link_state is LinkState.CONNECTED:
                 raise ProtocolViolation("a message came before the handshake")
-            self.message_received(self._codec.decode(string))
+            self.message_received(self._codec.decode(frame))
         except UnknownType as error:
             if not (error.skippable and self.proven):
                 self.abort(error)
         except (ProtocolViolation, BadProof) as error:
             self.abort(error)
-
-    def lengthLimitExceeded(self, length: int) -> None:
-        """Abort: the default would go on buffering for as long as the other side sends."""
-        if not self._deaf:
-            self.abort(f"a frame of {length} bytes was announced")
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008  # as Twisted has it
         """Let everything go, and tell the conversation."""
@@ -327,25 +215,9 @@ class FrameProtocol(Int32StringReceiver):
         self._output.close()
         self.link_lost(reason)
 
-    # -- deadlines -----------------------------------------------------------
-
-    def _watch_rate(self) -> None:
-        self._window = (self._received, self._frames)
-        self._too_slow.set(limits.LOWEST_RATE_WINDOW)
-
-    def _check_rate(self) -> None:
-        """Abort if one and the same frame has been arriving too slowly; a frame that we delay is not blamed."""
-        received, frames = self._window
-        least = limits.LOWEST_RATE * limits.LOWEST_RATE_WINDOW
-        if not self._incomplete:
-            return
-        if frames == self._frames and self._received - received < least and not self.paused:
-            self.abort("a frame arrived too slowly")
-        else:
-            self._watch_rate()
-
     def _stop_timers(self) -> None:
-        for alarm in (self._deadline, self._too_slow, self._linger):
+        self.stop_reading()
+        for alarm in (self._deadline, self._linger):
             alarm.stop()
 
     def _peer(self) -> str:
