@@ -9,7 +9,8 @@ Three measurements, or one of them with `--only large`, `small`, `resume` or `me
 2. the largest resident size of both of our ends, for files of several sizes;
 3. resuming: the client is killed (SIGKILL) at random moments and started again; how many bytes came twice.
 
-Both servers run once for a measurement, both verify nothing of each other's; TLS is 1.3 with what each prefers. Files
+Both servers run once for a measurement, both verify nothing of each other's; TLS is 1.3 with what each prefers. What is
+served looks new before each fetch: our server must hash it again, as for the first who fetches it. Files
 are on `--base`, which should be in memory: a disk would be measured instead. What was fetched is compared with what
 was served after each round, outside of the time. Without nginx (`apt-get install nginx`) our side is measured alone.
 
@@ -246,6 +247,13 @@ def write_random(path: Path, size: int) -> None:
         file.truncate(size)
 
 
+def renew(path: Path) -> None:
+    """Let a file, or the files of a folder, look written a day ago or so, and otherwise than before."""
+    for file in [path] if path.is_file() else path.iterdir():
+        written = time.time() - 86_400 * random.random() - 60
+        os.utime(file, (written, written))
+
+
 def compare(ours: Server, theirs: Server | None, what: str, root: Path, work: Path, rounds: int) -> None:
     """Fetch `what` from both in turns, and print medians and ratios."""
     print(f"\n== {what} ==", flush=True)
@@ -254,6 +262,7 @@ def compare(ours: Server, theirs: Server | None, what: str, root: Path, work: Pa
         for server in (ours, theirs) if number % 2 else (theirs, ours):
             if server is None:
                 continue
+            renew(root / what)
             run = fetch(server, what, root, work, show=not number)
             if number:  # the first of each warms up
                 runs[server.name].append(run)
