@@ -9,6 +9,7 @@ from typing import Any, cast
 from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IListeningPort, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
@@ -226,6 +227,13 @@ class ReadingTests(SynchronousTestCase):
         self.assertTrue(self.pair.bare[0].disconnecting)
         self.reader.dataReceived(self.encrypted(bytes(10 * RECORD)))
         self.assertEqual(len(self.inner.received), 4 * RECORD)
+
+    def test_when_it_is_lost(self) -> None:
+        """Nothing of OpenSSL is held any longer than the connection is."""
+        self.reader.dataReceived(self.encrypted(bytes(10 * RECORD)))
+        self.assertIsNotNone(self.reader._records)
+        self.reader.connectionLost(Failure(ConnectionDone()))
+        self.assertIsNone(self.reader._records)
 
     def test_after_an_abort(self) -> None:
         """Nothing is handed on of what comes after this side gave the connection up."""

@@ -39,10 +39,12 @@ class Records:
         self._connection = connection
         self._ssl = getattr(connection, "_ssl", None)
         self._is_direct = self._ssl is not None and _ffi is not None and hasattr(_lib, "SSL_read")
-        self._record = new_buffer(RECORD_BYTES)
+        self._record: memoryview | None = None
 
     def next(self) -> bytes:
         """Return the content of the next record."""
+        if self._record is None:
+            self._record = new_buffer(RECORD_BYTES)
         return bytes(self._record[: self._read(self._record)])
 
     def read_into(self, room: memoryview) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from OpenSSL import SSL
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IProtocol,
@@ -22,6 +23,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.tcp import Connection
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistedp2p import limits
@@ -29,6 +31,7 @@ from twistedp2p.framing.records import RECORD_BYTES, Records
 
 __all__ = ["RecordTransport", "StreamTransport", "TLSClientEndpoint", "write_whole"]
 
+_DONE = Failure(ConnectionDone())
 _UNSENT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 """Linux and macOS have it."""
 _RECORD_ROOM = 320
@@ -72,6 +75,11 @@ class RecordTransport(BufferingTLSTransport):
             transport.setTcpNoDelay(True)
         super().makeConnection(transport)
 
+    def connectionLost(self, reason: Failure = _DONE) -> None:
+        """Let what OpenSSL holds be forgotten too."""
+        super().connectionLost(reason)
+        self._records = None
+
     def dataReceived(self, bytes: bytes) -> None:
         """Decrypt what came; Twisted hands every record on by itself, here many are handed on together."""
         self._much = len(bytes) > 2 * RECORD_BYTES
@@ -86,7 +94,7 @@ class RecordTransport(BufferingTLSTransport):
         """Let a protocol that has a place for long frames find all records there that are here."""
         protocol: Any = self.wrappedProtocol
         get_buffer = getattr(protocol, "get_buffer", None)
-        if get_buffer is None:
+        if get_buffer is None or self._lostTLSConnection:
             return
         records = self._here
         while not (self._aborted or self._lostTLSConnection):
