@@ -50,7 +50,7 @@ class Collects(Protocol):
 
 
 class HasRoom(Collects):
-    """Has a place of 100,000 bytes for what comes after the first 10, and keeps how long the pieces are."""
+    """Has a place of 100,000 bytes for what comes after the first piece, and keeps how long the pieces are."""
 
     def __init__(self) -> None:
         super().__init__()

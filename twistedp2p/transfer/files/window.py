@@ -19,8 +19,8 @@ _PAUSE = (0.001, 0.05)
 _LONGER, _SHORTER = 2.0, 0.96
 """By how much longer such pauses are thought to be when the way was idle, and how much shorter when it was not ..."""
 _FAST, _SHORTER_IF_FAST = 160 * 1024 * 1024, 0.999
-"""... and so much if it brings this many bytes per second, hence lies within one machine: processors that are busy with
-both ends are late again and again, though the way is seldom idle for it."""
+"""... and so much if it brings this many bytes per second, hence lies within one machine, or nearly so: processors that
+are busy with both ends are late again and again, though the way is seldom idle for it."""
 _SECONDS = 8.0
 """Over a slow way, as much as it brings in this time."""
 _LEAST = 4 * limits.DATA_SENT_BYTES
